@@ -1,0 +1,49 @@
+#!/bin/bash
+# Writes what is generated from proto/jotsmith: *.pb.go beside each proto and
+# the config file's JSON Schema. With --check it writes nothing and fails when
+# the working tree holds anything else than what would be written.
+#
+# Run by `make generate` and `make check-generated`, which build the tools.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PWD/.cache/bin:$PATH"
+
+config_schema=cmd/internal/config/config.schema.json
+
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+buf generate --template proto/buf.gen.yaml --path proto/jotsmith -o "$fresh"
+
+# The layout of the tree: generated file, then its place.
+mkdir -p "$fresh/tree/proto" "$fresh/tree/$(dirname "$config_schema")"
+mv "$fresh/proto/jotsmith" "$fresh/tree/proto/"
+cp "$fresh/schema/jotsmith.config.v1.Config.schema.strict.bundle.json" "$fresh/tree/$config_schema"
+
+# Both lists, so that the output of a proto that is gone counts as drift.
+{
+	(cd "$fresh/tree" && find . -type f)
+	find ./proto -name '*.pb.go'
+} | sort -u >"$fresh/files"
+
+drift=0
+while read -r file; do
+	if cmp -s "$fresh/tree/$file" "$file"; then
+		continue
+	fi
+	drift=1
+	if [ "${1-}" = --check ]; then
+		echo "${file#./} is not what its proto generates" >&2
+	elif [ -e "$fresh/tree/$file" ]; then
+		mkdir -p "$(dirname "$file")"
+		cp "$fresh/tree/$file" "$file"
+		echo "wrote ${file#./}"
+	else
+		rm "$file"
+		echo "removed ${file#./}"
+	fi
+done <"$fresh/files"
+
+if [ "${1-}" = --check ] && [ "$drift" = 1 ]; then
+	echo "run: make generate, and commit what it writes" >&2
+	exit 1
+fi
