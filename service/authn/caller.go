@@ -1,0 +1,113 @@
+// Package authn knows who is at the other end of a connection.
+//
+// A Caller is worked out once, in the connection's handshake, from what cannot
+// be chosen by the other side: the kernel's word on a Unix socket, the client
+// certificate on TLS. What a caller may do is not decided here.
+package authn
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Unix is the kernel's word on the process at the other end of a Unix socket:
+// its effective ids at the time it connected.
+type Unix struct {
+	UID, GID uint32
+}
+
+// Names are the subject alternative names that a client certificate makes its
+// holder known by: one URI, or else DNS names and e-mail addresses. The common
+// name is never among them.
+type Names struct {
+	URI    string
+	DNS    []string
+	Emails []string
+}
+
+// Caller is an authenticated caller. The zero Caller is nobody.
+type Caller struct {
+	unix     *Unix
+	names    *Names
+	label    string
+	notAfter time.Time
+}
+
+// FromUnix returns the caller known by the peer credentials of a Unix socket.
+func FromUnix(cred Unix) Caller {
+	return Caller{unix: &cred, label: fmt.Sprintf("unix:uid=%d,gid=%d", cred.UID, cred.GID)}
+}
+
+// FromCertificate returns the caller known by a client certificate, which the
+// TLS handshake has verified. It refuses a certificate with several URI names
+// (SPIFFE X509-SVID section 2) and one without any name it takes.
+func FromCertificate(leaf *x509.Certificate) (Caller, error) {
+	var names Names
+	switch {
+	case len(leaf.URIs) > 1:
+		return Caller{}, errors.New("client certificate has more than one URI name")
+	case len(leaf.URIs) == 1:
+		names.URI = leaf.URIs[0].String()
+	case len(leaf.DNSNames)+len(leaf.EmailAddresses) == 0:
+		return Caller{}, errors.New("client certificate has no URI, DNS or e-mail name")
+	default:
+		for _, name := range leaf.DNSNames {
+			names.DNS = append(names.DNS, strings.ToLower(name))
+		}
+		names.Emails = slices.Clone(leaf.EmailAddresses)
+	}
+	return Caller{names: &names, label: names.label(), notAfter: leaf.NotAfter}, nil
+}
+
+func (n *Names) label() string {
+	switch {
+	case n.URI != "":
+		return "uri:" + n.URI
+	case len(n.DNS) > 0:
+		return "dns:" + n.DNS[0]
+	default:
+		return "email:" + n.Emails[0]
+	}
+}
+
+// Known says whether there is a caller.
+func (c Caller) Known() bool { return c.unix != nil || c.names != nil }
+
+// Expired says whether the certificate that made the caller known is over: a
+// connection may outlive it.
+func (c Caller) Expired(now time.Time) bool {
+	return !c.notAfter.IsZero() && now.After(c.notAfter)
+}
+
+// Unix returns the peer credentials, if the caller is known by them.
+func (c Caller) Unix() (Unix, bool) {
+	if c.unix == nil {
+		return Unix{}, false
+	}
+	return *c.unix, true
+}
+
+// Names returns the certificate's names, if the caller is known by them.
+func (c Caller) Names() (Names, bool) {
+	if c.names == nil {
+		return Names{}, false
+	}
+	return *c.names, true
+}
+
+// String names the caller for logs, as in "unix:uid=1000,gid=1000" or
+// "uri:spiffe://example.org/ci".
+func (c Caller) String() string {
+	if !c.Known() {
+		return "nobody"
+	}
+	return c.label
+}
+
+// LogValue is String's text.
+func (c Caller) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -1,0 +1,107 @@
+package authn
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+)
+
+// identity is the AuthInfo of a connection: the caller, or why there is none.
+type identity struct {
+	credentials.CommonAuthInfo
+	caller Caller
+	reason error
+}
+
+// AuthType names the kind of identity for gRPC.
+func (i identity) AuthType() string { return "jotsmith" }
+
+// FromContext returns the caller of the gRPC call that ctx belongs to. The
+// error, for the log alone, says why the connection has none.
+func FromContext(ctx context.Context) (Caller, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return Caller{}, errors.New("no peer")
+	}
+	id, ok := p.AuthInfo.(identity)
+	if !ok {
+		return Caller{}, errors.New("connection has no identity")
+	}
+	return id.caller, id.reason
+}
+
+// UnixCredentials returns the server's side of plaintext gRPC on a Unix
+// socket, where callers are known by their peer credentials.
+func UnixCredentials() credentials.TransportCredentials { return unixCredentials{} }
+
+type unixCredentials struct{}
+
+func (unixCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, nil, errors.New("not a Unix socket")
+	}
+	cred, err := peerCredentials(unixConn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, identity{
+		// The kernel carries the bytes between the two processes; this is the
+		// level that credentials/local gives a Unix socket too.
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		caller:         FromUnix(cred),
+	}, nil
+}
+
+func (unixCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are for servers")
+}
+
+func (unixCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "unix"}
+}
+
+func (c unixCredentials) Clone() credentials.TransportCredentials { return c }
+
+func (unixCredentials) OverrideServerName(string) error { return nil }
+
+// TLSCredentials returns the server's side of TLS 1.3, where callers are known
+// by a client certificate that chains to clientCAs. Sessions are not resumed,
+// so that every connection is checked against the CAs of its time
+// (CVE-2025-68121).
+func TLSCredentials(certificate tls.Certificate, clientCAs *x509.CertPool) credentials.TransportCredentials {
+	return tlsCredentials{credentials.NewTLS(&tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{certificate},
+		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientCAs:              clientCAs,
+		SessionTicketsDisabled: true,
+	})}
+}
+
+type tlsCredentials struct {
+	credentials.TransportCredentials
+}
+
+func (c tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	tlsInfo, ok := info.(credentials.TLSInfo)
+	if !ok || len(tlsInfo.State.VerifiedChains) == 0 {
+		_ = conn.Close() // the handshake's own error is what matters
+		return nil, nil, errors.New("no verified client certificate")
+	}
+	caller, reason := FromCertificate(tlsInfo.State.VerifiedChains[0][0])
+	return conn, identity{CommonAuthInfo: tlsInfo.CommonAuthInfo, caller: caller, reason: reason}, nil
+}
+
+func (c tlsCredentials) Clone() credentials.TransportCredentials {
+	return tlsCredentials{c.TransportCredentials.Clone()}
+}
