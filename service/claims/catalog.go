@@ -11,7 +11,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -245,9 +244,6 @@ func appendUUID(b []byte, random io.Reader) ([]byte, error) {
 	u[8] = u[8]&0x3f | 0x80
 	return fmt.Appendf(b, `"%x-%x-%x-%x-%x"`, u[:4], u[4:6], u[6:8], u[8:10], u[10:]), nil
 }
-
-// MaxTTL is the longest ttl that arithmetic on times takes, about 292 years.
-const MaxTTL = time.Duration(math.MaxInt64)
 
 // claimName is a name that can be told apart from every other by eye and by
 // machine: printable ASCII.

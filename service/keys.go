@@ -1,0 +1,81 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/signer"
+)
+
+// ListKeys lists the public keys of the profiles that the caller may mint.
+func (s *Service) ListKeys(ctx context.Context, req *jotsmithv1.ListKeysRequest) (*jotsmithv1.ListKeysResponse, error) {
+	call := s.begin("ListKeys", req.GetProfile())
+	keys, err := s.listKeys(ctx, req.GetProfile())
+	if err != nil {
+		return nil, call.end(ctx, err)
+	}
+	return &jotsmithv1.ListKeysResponse{Keys: keys, ConfigGeneration: s.Generation}, call.end(ctx, nil)
+}
+
+func (s *Service) listKeys(ctx context.Context, profile string) ([]*jotsmithv1.Key, error) {
+	caller, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	profiles := s.Policy.Profiles(caller)
+	if profile != "" {
+		if _, err := s.Policy.Decide(caller, profile); err != nil {
+			return nil, err
+		}
+		profiles = []string{profile}
+	}
+	if len(profiles) == 0 {
+		return nil, policy.ErrNotGranted
+	}
+
+	byKID := map[string]*jotsmithv1.Key{}
+	for _, name := range profiles {
+		keyName, _ := s.Claims.Key(name) // every granted profile exists: the configuration was checked
+		public, ok := s.Signer.Public(keyName)
+		if !ok {
+			continue
+		}
+		key, ok := byKID[public.KID]
+		if !ok {
+			if key, err = publish(public); err != nil {
+				return nil, err
+			}
+			byKID[public.KID] = key
+		}
+		key.Profiles = append(key.Profiles, name)
+	}
+
+	keys := make([]*jotsmithv1.Key, 0, len(byKID))
+	for _, key := range byKID {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b *jotsmithv1.Key) int { return cmp.Compare(a.GetKid(), b.GetKid()) })
+	return keys, nil
+}
+
+// publish writes a public key in the forms that verifiers take.
+func publish(public signer.Public) (*jotsmithv1.Key, error) {
+	spki, err := x509.MarshalPKIXPublicKey(public.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("public key %s: %w", public.KID, err)
+	}
+	jwk, err := jose.JSONWebKey{
+		Key: public.PublicKey, KeyID: public.KID, Algorithm: string(jose.ES256), Use: "sig",
+	}.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("public key %s: %w", public.KID, err)
+	}
+	return &jotsmithv1.Key{Kid: public.KID, Algorithm: string(jose.ES256), Spki: spki, Jwk: string(jwk)}, nil
+}

@@ -1,0 +1,195 @@
+// Package signer turns an approved claims.Set into a signed token. It holds
+// what every key store needs and no store should write again: the pinned
+// public keys, verification before release, the latch on a key that lies, the
+// bound on what is in flight, the care for the caller's deadline, and the
+// watch that brings a key back when its store heals.
+package signer
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jotsmith/jotsmith/backends"
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/token"
+)
+
+// Why nothing was signed, beside the errors of package backends and of the
+// context.
+var (
+	ErrOverloaded = errors.New("too many calls wait for the key store")
+	ErrNotReady   = errors.New("key has not been read from its store yet")
+	ErrNoTime     = errors.New("too little time left to sign")
+	ErrUnapproved = errors.New("claims set was not approved")
+)
+
+// Store is a key store with its bounds.
+type Store struct {
+	Backend     backends.KeyBackend
+	MaxInFlight int           // signatures under way at once
+	MaxQueue    int           // calls that may wait beyond those
+	MinTime     time.Duration // least time left when the turn comes; not asked of keys in process
+}
+
+// Key is a signing key as configured.
+type Key struct {
+	Name         string
+	Store        string // the name of its Store
+	ID           string // the store's own name for it
+	KID          string // the header's kid
+	SPKISHA256   []byte // the digest of the only public key accepted; nil pins the one found first
+	VerifyAlways bool   // also verify what this process signs itself
+}
+
+// Public is the public half of a key that has been read from its store.
+type Public struct {
+	KID         string
+	PublicKey   *ecdsa.PublicKey
+	CanonicalID string // for operators, never for callers
+}
+
+// Signed is a token and the kid of the key that signed it.
+type Signed struct {
+	Token token.Compact
+	KID   string
+}
+
+// Config is what New needs.
+type Config struct {
+	Stores  map[string]Store
+	Keys    []Key
+	Timeout time.Duration // the longest that one signature may take
+	Random  io.Reader     // for canaries and jitter; never for signatures
+	Log     *slog.Logger
+	// OnHealth, if set, is called whenever a key begins or ceases to be able
+	// to sign, and once for each key by Load. Calls do not overlap for a key.
+	OnHealth func(key string, healthy bool)
+}
+
+// Signer signs for all configured keys. It is safe for concurrent use.
+type Signer struct {
+	keys   map[string]*key
+	stores map[string]*store
+	log    *slog.Logger
+}
+
+// New returns a Signer that owns the stores' backends. Load must run before
+// the first Sign, and Run beside it.
+func New(cfg Config) (*Signer, error) {
+	s := &Signer{keys: map[string]*key{}, stores: map[string]*store{}, log: cfg.Log}
+	for name, st := range cfg.Stores {
+		s.stores[name] = newStore(st)
+	}
+	for _, k := range cfg.Keys {
+		st, ok := s.stores[k.Store]
+		if !ok {
+			return nil, fmt.Errorf("key %s: no store %q", k.Name, k.Store)
+		}
+		s.keys[k.Name] = newKey(k, st, cfg)
+	}
+	return s, nil
+}
+
+// Load reads every key from its store, compares it with its pin and has it
+// sign a canary. A key whose store is merely away, throttling, locked or
+// switched off stays not ready, and Run brings it back; every other fault is
+// the configuration's and is returned.
+func (s *Signer) Load(ctx context.Context) error {
+	errs := make([]error, len(s.keys))
+	names := s.names()
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			k := s.keys[name]
+			err := k.probe(ctx)
+			if err != nil && !heals(err) {
+				errs[i] = fmt.Errorf("key %s: %w", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Run watches the keys that cannot sign and tries them again, each with a
+// backoff of its own, until ctx ends. It returns nil.
+func (s *Signer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, k := range s.keys {
+		wg.Go(func() { k.watch(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// Sign signs the set with the key that its profile names. It returns soon
+// after ctx ends. The error is one of this package's, the context's, or a
+// *backends.Error.
+func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
+	if set.Payload() == nil {
+		return Signed{}, ErrUnapproved
+	}
+	k, ok := s.keys[set.Key()]
+	if !ok {
+		return Signed{}, fmt.Errorf("%w: no key %q", ErrNotReady, set.Key())
+	}
+	input := token.NewSigningInput(k.header(set.Typ()), set.Payload())
+	signature, err := k.sign(ctx, sha256.Sum256(input.Bytes()))
+	if err != nil {
+		return Signed{}, err
+	}
+	return Signed{input.Join(signature), k.KID}, nil
+}
+
+// Public returns the public half of a configured key, once it has been read.
+func (s *Signer) Public(name string) (Public, bool) {
+	k, ok := s.keys[name]
+	if !ok {
+		return Public{}, false
+	}
+	info := k.info.Load()
+	if info == nil {
+		return Public{}, false
+	}
+	return Public{k.KID, info.PublicKey, info.CanonicalID}, true
+}
+
+// Close refuses new calls, waits for those under way and closes the backends.
+func (s *Signer) Close() error {
+	var errs []error
+	for _, st := range s.stores {
+		errs = append(errs, st.Backend.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Signer) names() []string {
+	names := make([]string, 0, len(s.keys))
+	for name := range s.keys {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, strings.Compare)
+	return names
+}
+
+// heals says whether a fault may pass without a change of the configuration.
+func heals(err error) bool {
+	for _, kind := range []error{
+		backends.ErrUnavailable, backends.ErrThrottled, backends.ErrKeyDisabled, backends.ErrPINIncorrect,
+		backends.ErrPINLocked, context.DeadlineExceeded, ErrOverloaded, ErrNoTime,
+	} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
