@@ -1,0 +1,88 @@
+//go:build cgo && unix
+
+package pkcs11
+
+import (
+	"crypto/ecdsa"
+	"sync"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/jotsmith/jotsmith/backends"
+)
+
+// key is a private key as found on the token. Its handle is good for one login
+// in one epoch.
+type key struct {
+	handle    p11.ObjectHandle
+	epoch     uint64
+	login     uint64
+	public    *ecdsa.PublicKey
+	canonical string
+	always    bool // CKA_ALWAYS_AUTHENTICATE: a login for every signature
+}
+
+// keyring holds the keys found, by the id they were asked for. It grows only by
+// ids that exist.
+type keyring struct {
+	mu   sync.Mutex
+	keys map[string]*keyEntry
+}
+
+type keyEntry struct {
+	found   key
+	latched error // the token showed another public key: for good
+}
+
+// cached returns the key if its handle is still good in the session.
+func (r *keyring) cached(id string, s *session) (key, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.keys[id]
+	if e == nil {
+		return key{}, false, nil
+	}
+	fresh := e.found.epoch == s.token.epoch && e.found.login == s.login
+	return e.found, fresh, e.latched
+}
+
+// learn takes what was found for an id. The first public key seen is the key's
+// for good: another one latches the id, until the backend is opened anew.
+func (r *keyring) learn(id string, found key) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.keys[id]
+	if e == nil {
+		r.keys[id] = &keyEntry{found: found}
+		return nil
+	}
+	if e.latched == nil && !e.found.public.Equal(found.public) {
+		e.latched = fail(backends.ErrKeyMismatch, "the token shows another public key under this id than at first, now as %s: "+
+			"restore the key, or reload the configuration to accept the new one", found.canonical)
+	}
+	if e.latched == nil {
+		e.found = found
+	}
+	return e.latched
+}
+
+// find looks the key up on the token, afresh.
+func (r *keyring) find(id string, want keyID, s *session) (key, error) {
+	if _, _, latched := r.cached(id, s); latched != nil {
+		return key{}, latched
+	}
+	found, err := findKey(s, want)
+	if err != nil {
+		return key{}, err
+	}
+	return found, r.learn(id, found)
+}
+
+// get returns the key with a handle that is good in the session.
+func (r *keyring) get(id string, want keyID, s *session) (key, error) {
+	k, fresh, latched := r.cached(id, s)
+	if latched != nil || fresh {
+		return k, latched
+	}
+	return r.find(id, want, s)
+}

@@ -1,0 +1,122 @@
+//go:build cgo && unix
+
+package pkcs11
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/jotsmith/jotsmith/backends"
+)
+
+// login owns the user's login with the token. PKCS#11 knows one per
+// application and token, not one per session (PKCS#11 v3.1 section 5.6.8), so
+// one worker makes it and all sessions have it.
+type login struct {
+	module  *module
+	pinPath string
+	state   *pinState
+
+	serial atomic.Uint64 // the login in force; 0 while there is none
+	mu     sync.Mutex    // held across C_Login, so that the others wait for the first
+	epoch  uint64        // the link's epoch in which it was made
+	count  uint64        // logins made so far
+}
+
+// ensure logs the token in unless it is. It notes in the session which login it
+// works under: handles found under another are not to be used.
+func (l *login) ensure(s *session) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.serial.Load() == 0 || l.epoch != s.token.epoch {
+		if err := l.make(s); err != nil {
+			return err
+		}
+		l.count++
+		l.epoch = s.token.epoch
+		l.serial.Store(l.count)
+	}
+	s.login = l.count
+	return nil
+}
+
+// lost says that the token no longer knows the login, or its handles.
+func (l *login) lost(serial uint64) { l.serial.CompareAndSwap(serial, 0) }
+
+// make logs in, unless the application already is.
+func (l *login) make(s *session) error {
+	info, err := s.ctx.GetSessionInfo(s.handle)
+	if err != nil {
+		return calling("C_GetSessionInfo", err)
+	}
+	if info.State == p11.CKS_RO_USER_FUNCTIONS || info.State == p11.CKS_RW_USER_FUNCTIONS {
+		return nil
+	}
+	if s.token.info.Flags&p11.CKF_LOGIN_REQUIRED == 0 {
+		return nil
+	}
+	return l.tryPIN(s, p11.CKU_USER)
+}
+
+// tryPIN hands the PIN to the token, once per value. With CKU_CONTEXT_SPECIFIC
+// it is for the operation that is active in the session.
+func (l *login) tryPIN(s *session, user uint) error {
+	p, err := readPIN(l.pinPath)
+	if err != nil {
+		return err
+	}
+	defer p.wipe()
+	serial := s.token.info.SerialNumber
+	if kind := l.refused(serial, p); kind != nil {
+		return fail(kind, "the token refused the PIN in %s before and it is not tried again: write the right PIN into that file%s",
+			l.pinPath, l.state.hint())
+	}
+	info, err := s.ctx.GetTokenInfo(s.token.slot)
+	if err != nil {
+		return calling("C_GetTokenInfo", err)
+	}
+	switch {
+	case info.Flags&p11.CKF_USER_PIN_LOCKED != 0:
+		return fail(backends.ErrPINLocked, "no login is tried: have the security officer unlock the user PIN")
+	case info.Flags&p11.CKF_USER_PIN_FINAL_TRY != 0:
+		return fail(backends.ErrPINLocked, "one more wrong PIN would lock it, so no login is tried: "+
+			"log in once with the right PIN by another tool, such as pkcs11-tool --login --test")
+	}
+	err = s.ctx.Login(s.handle, user, p.borrow())
+	if err == nil || errors.Is(err, p11.Error(p11.CKR_USER_ALREADY_LOGGED_IN)) {
+		return nil
+	}
+	switch kind, _ := judge(err); kind {
+	case backends.ErrPINIncorrect, backends.ErrPINLocked:
+		return l.refuse(serial, p, kind, err)
+	}
+	return calling("C_Login", err)
+}
+
+// refused returns the Kind with which the PIN was refused, here or before a
+// restart.
+func (l *login) refused(serial string, p pin) error {
+	if kind := l.module.refused.has(serial, p); kind != nil {
+		return kind
+	}
+	if l.state.has(serial, p) {
+		l.module.refused.add(serial, p, backends.ErrPINIncorrect)
+		return backends.ErrPINIncorrect
+	}
+	return nil
+}
+
+// refuse remembers a refusal. Only a wrong PIN outlives the process: a PIN that
+// met a locked token may be the right one.
+func (l *login) refuse(serial string, p pin, kind, err error) error {
+	l.module.refused.add(serial, p, kind)
+	if kind == backends.ErrPINIncorrect {
+		if stateErr := l.state.add(serial, p); stateErr != nil {
+			return fail(kind, "C_Login: %w, and it cannot be remembered: %w", err, stateErr)
+		}
+	}
+	return fail(kind, "C_Login: %w: write the right PIN into %s", err, l.pinPath)
+}

@@ -1,0 +1,25 @@
+//go:build cgo && unix
+
+package pkcs11
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+// TestMain makes one SoftHSM store for the process: SoftHSM reads its
+// configuration once, from the environment of the first C_Initialize.
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "pkcs11-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("SOFTHSM2_CONF", dir+"/softhsm2.conf")
+	os.Setenv(storeDir, dir)
+	return m.Run()
+}

@@ -1,0 +1,270 @@
+//go:build cgo && unix
+
+package pkcs11
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/jotsmith/jotsmith/backends"
+)
+
+// session is a worker's session with the token. One session is one operation
+// at a time, so it never leaves its worker.
+type session struct {
+	ctx    *p11.Ctx
+	handle p11.SessionHandle
+	token  hsmToken
+	open   bool
+	dirty  bool   // an operation may have been left half done
+	login  uint64 // the login it works under; see login.ensure
+}
+
+// task is a call on its way through the pool.
+type task struct {
+	ctx   context.Context
+	token hsmToken
+	run   func(*session) error
+	login uint64       // the login it ran under; read after done
+	done  chan error   // one place: the worker never waits for the caller
+	left  atomic.Int64 // when the caller left, in Unix nanoseconds; 0 while it waits
+}
+
+// pool runs tasks on up to limit sessions, each with a goroutine of its own. A
+// call inside the module cannot be cancelled: its caller leaves when its
+// context ends, and the session serves nobody until the module returns.
+type pool struct {
+	module *module
+	login  *login
+	pace   pace
+	tasks  chan *task
+	stop   chan struct{}
+	wg     sync.WaitGroup
+
+	limit int
+
+	mu      sync.Mutex
+	closed  bool
+	full    time.Time // the token has no session more to give: do not grow until then
+	workers map[*worker]struct{}
+}
+
+type worker struct {
+	pool    *pool
+	session session
+	current atomic.Pointer[task]
+}
+
+func newPool(m *module, lg *login, limit int, p pace) *pool {
+	return &pool{
+		module: m, login: lg, pace: p, limit: limit,
+		tasks: make(chan *task), stop: make(chan struct{}), workers: map[*worker]struct{}{},
+	}
+}
+
+// do runs f on a session with the token, and says under which login. It returns
+// when f does or when ctx ends, whichever comes first.
+func (p *pool) do(ctx context.Context, token hsmToken, f func(*session) error) (login uint64, err error) {
+	t := &task{ctx: ctx, token: token, run: f, done: make(chan error, 1)}
+	if err := p.submit(ctx, t); err != nil {
+		return 0, err
+	}
+	select {
+	case err := <-t.done:
+		return t.login, err
+	case <-ctx.Done():
+		t.left.Store(time.Now().UnixNano())
+		return 0, ctx.Err()
+	}
+}
+
+// submit hands the task to an idle worker, to a new one, or waits for one.
+func (p *pool) submit(ctx context.Context, t *task) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case p.tasks <- t:
+		return nil
+	default:
+	}
+	if started, err := p.grow(t); started || err != nil {
+		return err
+	}
+	select {
+	case p.tasks <- t:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.stop:
+		return &backends.Error{Kind: backends.ErrClosed}
+	}
+}
+
+// grow starts a worker for the task if there may be one more.
+func (p *pool) grow(t *task) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	limit := p.limit
+	if most := mostOpen(t.token.info); most > 0 && most < limit {
+		limit = most
+	}
+	switch {
+	case p.closed:
+		return false, &backends.Error{Kind: backends.ErrClosed}
+	case len(p.workers) == 0, len(p.workers) < limit && time.Now().After(p.full):
+		w := &worker{pool: p, session: session{ctx: p.module.ctx}}
+		p.workers[w] = struct{}{}
+		p.wg.Go(func() { w.work(t) })
+		return true, nil
+	case p.hangs():
+		return false, &backends.Error{Kind: backends.ErrUnavailable, RetryAfter: p.pace.hung,
+			Err: errors.New("all sessions are held by calls that do not return from the module: isolate=true would end them")}
+	}
+	return false, nil
+}
+
+// mostOpen is how many sessions the token lets the pool have, or 0 for no
+// limit; one is the link's.
+func mostOpen(info p11.TokenInfo) int {
+	switch n := info.MaxSessionCount; n {
+	case p11.CK_EFFECTIVELY_INFINITE, ^uint(0): // the latter is CK_UNAVAILABLE_INFORMATION
+		return 0
+	case 1:
+		return 1
+	default:
+		return int(min(n, mostSessions+1)) - 1
+	}
+}
+
+// hangs says whether every worker sits in a call that its caller has long left.
+func (p *pool) hangs() bool {
+	for w := range p.workers {
+		t := w.current.Load()
+		if t == nil {
+			return false
+		}
+		left := t.left.Load()
+		if left == 0 || time.Since(time.Unix(0, left)) < p.pace.hung {
+			return false
+		}
+	}
+	return true
+}
+
+// close has the workers close their sessions and end. Wait for wg afterwards.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		close(p.stop)
+	}
+}
+
+// work runs the first task and then whatever comes, until the pool closes or
+// the token has no session for this worker.
+func (w *worker) work(first *task) {
+	defer w.quit()
+	for t := first; t != nil; t = w.next() {
+		w.current.Store(t)
+		err := w.serve(t)
+		w.current.Store(nil)
+		_, step := judge(err)
+		if step == rungSpare {
+			w.retire()
+		}
+		t.done <- err
+		if step == rungSpare {
+			return
+		}
+	}
+}
+
+func (w *worker) next() *task {
+	select {
+	case t := <-w.pool.tasks:
+		return t
+	case <-w.pool.stop:
+		return nil
+	}
+}
+
+// retire leaves the work to the workers that have a session.
+func (w *worker) retire() {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	delete(w.pool.workers, w)
+	w.pool.full = time.Now().Add(w.pool.pace.backoffMin)
+}
+
+func (w *worker) quit() {
+	if w.pool.module.enter(w.session.token.generation) == nil {
+		w.evict()
+		w.pool.module.leave()
+	}
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	delete(w.pool.workers, w)
+}
+
+// serve runs a task on the worker's session, opening and logging in first
+// where needed.
+func (w *worker) serve(t *task) error {
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.pool.module.enter(t.token.generation); err != nil {
+		return err
+	}
+	defer w.pool.module.leave()
+	if err := w.prepare(t.token); err != nil {
+		return err
+	}
+	if err := t.ctx.Err(); err != nil {
+		return err // before a signature is spent
+	}
+	t.login = w.session.login
+	err := t.run(&w.session)
+	if _, step := judge(err); err != nil && (w.session.dirty || step == rungSession || step == rungDevice) {
+		w.evict()
+	}
+	return err
+}
+
+// prepare makes the session one with the token, logged in.
+func (w *worker) prepare(token hsmToken) error {
+	s := &w.session
+	if s.open && s.token.epoch != token.epoch {
+		if s.token.generation == token.generation {
+			w.evict()
+		}
+		s.open = false // else it ended with its generation
+	}
+	s.token = token
+	if !s.open {
+		handle, err := s.ctx.OpenSession(token.slot, p11.CKF_SERIAL_SESSION)
+		if err != nil {
+			return calling("C_OpenSession", err)
+		}
+		s.handle, s.open, s.dirty = handle, true, false
+	}
+	err := w.pool.login.ensure(s)
+	if _, step := judge(err); err != nil && step != rungNone {
+		w.evict()
+	}
+	return err
+}
+
+// evict closes the session; the next task opens another.
+func (w *worker) evict() {
+	if w.session.open {
+		_ = w.session.ctx.CloseSession(w.session.handle) // it may be dead
+		w.session.open = false
+	}
+}

@@ -1,0 +1,21 @@
+//go:build !cgo || !unix
+
+package pkcs11
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/jotsmith/jotsmith/backends"
+)
+
+// Open refuses: PKCS#11 modules are C libraries and this program was built
+// without cgo. It still says first what is wrong with the URI.
+func Open(_ context.Context, uri string, _ *slog.Logger) (backends.KeyBackend, error) {
+	err := CheckURI(uri)
+	if err == nil {
+		err = errors.New("this program was built without PKCS#11: build it with CGO_ENABLED=1 and a C compiler on Linux or macOS")
+	}
+	return nil, &backends.Error{Op: "open", Kind: backends.ErrUnavailable, Err: err}
+}
