@@ -27,7 +27,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -204,21 +203,6 @@ func (b *Backend) sign(ctx context.Context, keyARN string, digest backends.Diges
 		return backends.Signature{}, &backends.Error{Kind: backends.ErrSignatureInvalid, Err: err}
 	}
 	return sig, nil
-}
-
-// answersTo says whether a key ARN can be the answer to id. An alias tells
-// nothing of its key.
-func answersTo(keyARN, id, region string) bool {
-	if !isKeyARN(keyARN) || regionOf(keyARN) != region {
-		return false
-	}
-	switch {
-	case strings.HasPrefix(id, "alias/") || strings.Contains(id, ":alias/"):
-		return true
-	case strings.HasPrefix(id, "arn:"):
-		return keyARN == id
-	}
-	return strings.HasSuffix(keyARN, ":key/"+id)
 }
 
 // publicKey takes nothing but an ECDSA P-256 key that may sign for ES256.

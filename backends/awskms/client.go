@@ -54,7 +54,7 @@ func newClient(ctx context.Context, s settings) (*kms.Client, *http.Client, erro
 	if cfg.Region == "" {
 		return nil, nil, errors.New("no Region: add region= to the URI, or set AWS_REGION or the profile's region")
 	}
-	if !isRegion(cfg.Region) {
+	if !matches(regionPattern, cfg.Region) {
 		return nil, nil, fmt.Errorf("%q, from the environment or the profile, is not the name of a Region", cfg.Region)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,18 @@ const (
 	maxRate            = 100_000
 	defaultMaxInFlight = 64
 	maxMaxInFlight     = 4096
+)
+
+// What names look like.
+const (
+	partitionPattern = `aws[a-z-]*`
+	regionPattern    = `[a-z]{1,10}(-[a-z0-9]{1,10}){1,5}` // becomes a part of KMS's host name
+	accountPattern   = `[0-9]{12}`
+	keyIDPattern     = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}` // the latter of a multi-Region key
+	aliasPattern     = `alias/[A-Za-z0-9/_-]{1,250}`
+	rolePattern      = `arn:` + partitionPattern + `:iam::` + accountPattern + `:role/[!-~]+`
+	sessionPattern   = `[A-Za-z0-9_+=,.@-]{2,64}`
+	profilePattern   = `[^\x00-\x1f\x7f\[\]]+`
 )
 
 // settings is what a backend URI says. The zero value of a text means that the
@@ -61,7 +74,7 @@ func SplitKeyURI(uri string) (backendURI, keyID string, err error) {
 	if err := checkKeyID(keyID, s.region); err != nil {
 		return "", "", err
 	}
-	if region := regionOf(keyID); s.region == "" && region != "" {
+	if region, _, ok := splitARN(keyID); ok && s.region == "" {
 		if query != "" {
 			query += "&"
 		}
@@ -146,23 +159,22 @@ func (s *settings) set(name, value string) (err error) {
 	}
 	switch name {
 	case "region":
-		if !isRegion(value) {
+		if !matches(regionPattern, value) {
 			return wrong("the name of a Region such as eu-west-1")
 		}
 		s.region = value
 	case "profile":
-		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f || r == '[' || r == ']' }) {
+		if !matches(profilePattern, value) {
 			return wrong("the name of a profile in the shared config file")
 		}
 		s.profile = value
 	case "role-arn":
-		role, err := arn.Parse(value)
-		if err != nil || role.Service != "iam" || !isAccount(role.AccountID) || !strings.HasPrefix(role.Resource, "role/") {
+		if !matches(rolePattern, value) {
 			return wrong("a role ARN such as arn:aws:iam::111122223333:role/NAME")
 		}
 		s.roleARN = value
 	case "role-session-name":
-		if len(value) < 2 || len(value) > 64 || !onlyOf(value, isLower, isUpper, isDigit, among("_+=,.@-")) {
+		if !matches(sessionPattern, value) {
 			return wrong("2 to 64 letters, digits and any of _+=,.@- (write %2B for +)")
 		}
 		s.roleSessionName = value
@@ -212,87 +224,60 @@ func isLoopback(host string) bool {
 func checkKeyID(id, region string) error {
 	name := id
 	if strings.HasPrefix(id, "arn:") {
-		a, err := arn.Parse(id)
-		if err != nil || !strings.HasPrefix(a.Partition, "aws") || a.Service != "kms" || !isRegion(a.Region) || !isAccount(a.AccountID) {
+		of, resource, ok := splitARN(id)
+		switch {
+		case !ok:
 			return errors.New("malformed ARN: want arn:aws:kms:REGION:ACCOUNT:key/ID or arn:aws:kms:REGION:ACCOUNT:alias/NAME")
+		case region != "" && of != region:
+			return fmt.Errorf("the ARN is of Region %s and the backend of %s: use a backend with region=%s", of, region, of)
 		}
-		if region != "" && a.Region != region {
-			return fmt.Errorf("the ARN is of Region %s and the backend of %s: use a backend with region=%s", a.Region, region, a.Region)
-		}
-		if key, ok := strings.CutPrefix(a.Resource, "key/"); ok && isKeyID(key) {
+		if key, ok := strings.CutPrefix(resource, "key/"); ok && matches(keyIDPattern, key) {
 			return nil
 		}
-		name = a.Resource
-		if !strings.HasPrefix(name, "alias/") {
+		if !strings.HasPrefix(resource, "alias/") {
 			return errors.New("the ARN is of no key and no alias: want key/ID or alias/NAME at its end")
 		}
+		name = resource
 	}
-	if alias, ok := strings.CutPrefix(name, "alias/"); ok {
-		if alias == "" || len(name) > 256 || !onlyOf(alias, isLower, isUpper, isDigit, among("/_-")) {
-			return errors.New("malformed alias: want alias/ and letters, digits, /, _ and -")
+	switch {
+	case strings.HasPrefix(name, "alias/"):
+		if !matches(aliasPattern, name) {
+			return errors.New("malformed alias: want alias/ and up to 250 letters, digits, /, _ and -")
 		}
-		return nil
-	}
-	if !isKeyID(name) {
+	case !matches(keyIDPattern, name):
 		return errors.New("no id of a KMS key: want a key ARN, an alias ARN, a key id, or alias/NAME with the word alias")
 	}
 	return nil
 }
 
-// regionOf returns the Region that an ARN names, empty for the other ids.
-func regionOf(id string) string {
-	a, err := arn.Parse(id)
-	if err != nil {
-		return ""
-	}
-	return a.Region
-}
-
-// isKeyARN says whether KMS's answer names a key as the answers must.
-func isKeyARN(s string) bool {
-	a, err := arn.Parse(s)
-	return err == nil && strings.HasPrefix(a.Resource, "key/") && checkKeyID(s, "") == nil
-}
-
-// isKeyID accepts a UUID and the id of a multi-Region key, mrk- and 32 digits.
-func isKeyID(s string) bool {
-	if digits, ok := strings.CutPrefix(s, "mrk-"); ok {
-		return len(digits) == 32 && onlyOf(digits, isHex)
-	}
-	if len(s) != 36 {
+// answersTo says whether a key ARN can be KMS's answer to id. An alias tells
+// nothing of its key.
+func answersTo(keyARN, id, region string) bool {
+	of, resource, ok := splitARN(keyARN)
+	key, isKey := strings.CutPrefix(resource, "key/")
+	switch {
+	case !ok || of != region || !isKey || !matches(keyIDPattern, key):
 		return false
+	case strings.HasPrefix(id, "alias/") || strings.Contains(id, ":alias/"):
+		return true
+	case strings.HasPrefix(id, "arn:"):
+		return keyARN == id
 	}
-	for i := range len(s) {
-		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (s[i] == '-') || !dash && !isHex(s[i]) {
-			return false
-		}
-	}
-	return true
+	return key == id
 }
 
-// isRegion keeps what becomes a part of KMS's host name to one DNS label.
-func isRegion(s string) bool {
-	return len(s) <= 40 && strings.Contains(s, "-") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-") &&
-		onlyOf(s, isLower, isDigit, among("-"))
-}
-
-func isAccount(s string) bool { return len(s) == 12 && onlyOf(s, isDigit) }
-
-// onlyOf says whether every byte of s is in one of the classes.
-func onlyOf(s string, classes ...func(byte) bool) bool {
-	for i := range len(s) {
-		if !slices.ContainsFunc(classes, func(in func(byte) bool) bool { return in(s[i]) }) {
-			return false
-		}
+// splitARN returns the Region and the resource of one of KMS's ARNs.
+func splitARN(s string) (region, resource string, ok bool) {
+	a, err := arn.Parse(s)
+	if err != nil || !matches(partitionPattern, a.Partition) || a.Service != "kms" ||
+		!matches(regionPattern, a.Region) || !matches(accountPattern, a.AccountID) {
+		return "", "", false
 	}
-	return true
+	return a.Region, a.Resource, true
 }
 
-func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-func isHex(c byte) bool   { return isDigit(c) || 'a' <= c && c <= 'f' }
-
-func among(set string) func(byte) bool {
-	return func(c byte) bool { return strings.IndexByte(set, c) >= 0 }
+// matches compiles the pattern at each call: it is for what is read once.
+func matches(pattern, s string) bool {
+	ok, err := regexp.MatchString("^(?:"+pattern+")$", s)
+	return ok && err == nil
 }
