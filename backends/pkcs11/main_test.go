@@ -21,5 +21,6 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	os.Setenv("SOFTHSM2_CONF", dir+"/softhsm2.conf")
 	os.Setenv(storeDir, dir)
+	os.Setenv("P11_KIT_SERVER_ADDRESS", "unix:path="+dir+"/p11-kit.socket")
 	return m.Run()
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -178,3 +179,25 @@ func openQuick(t testing.TB, uri string) *backend {
 }
 
 var _ backends.KeyBackend = (*backend)(nil)
+
+// eventually polls until f succeeds.
+func eventually(t testing.TB, limit time.Duration, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %v", limit, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// isUnavailable says whether err asks to come back later and says when.
+func isUnavailable(err error) bool {
+	var e *backends.Error
+	return errors.As(err, &e) && e.Kind == backends.ErrUnavailable && e.RetryAfter > 0
+}
