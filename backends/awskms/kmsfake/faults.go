@@ -7,12 +7,13 @@ import (
 )
 
 // A Fault spoils requests. Its zero value spoils nothing; several fields may
-// be set, and Delay comes before the others.
+// be set, and Delay and Hold come before the others.
 type Fault struct {
 	Operation string // Sign or GetPublicKey; empty for both
 	Times     int    // how many requests; 0 for all until Clear
 
-	Delay   time.Duration // answers so much later
+	Delay   time.Duration   // answers so much later
+	Hold    <-chan struct{} // answers once it is closed
 	Hang    bool          // answers nothing until the caller leaves or the server closes
 	Reset   bool          // resets the connection
 	Status  int           // answers an error of this HTTP status, Code and Message
@@ -68,6 +69,13 @@ func (f Fault) before(w http.ResponseWriter, r *http.Request, done <-chan struct
 		defer timer.Stop()
 		select {
 		case <-timer.C:
+		case <-r.Context().Done():
+		case <-done:
+		}
+	}
+	if f.Hold != nil {
+		select {
+		case <-f.Hold:
 		case <-r.Context().Done():
 		case <-done:
 		}
