@@ -24,7 +24,6 @@ const Domain = "jotsmith"
 // Errors of this package, beside those of the steps it calls.
 var (
 	ErrUnauthenticated = errors.New("unauthenticated")
-	ErrDraining        = errors.New("server is stopping")
 	errPanic           = errors.New("panic")
 )
 
@@ -45,7 +44,6 @@ func Failures() []Failure { return failureTable }
 var failureTable = []Failure{
 	{ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED", 0, "the caller is not known to this server"},
 	{policy.ErrNotGranted, codes.PermissionDenied, "NOT_GRANTED", 0, "this caller has no grant for this profile"},
-	{ErrDraining, codes.Unavailable, "DRAINING", time.Second, "the server is stopping; ask another one"},
 	{ErrClockUntrusted, codes.FailedPrecondition, "CLOCK_UNTRUSTED", 0, "the server's clock cannot be trusted"},
 	{signer.ErrOverloaded, codes.ResourceExhausted, "OVERLOADED", 100 * time.Millisecond, "too many calls wait for the key store"},
 	{signer.ErrNotReady, codes.Unavailable, "NOT_READY", time.Second, "the key has not been read from its store yet"},

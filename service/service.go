@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/status"
@@ -31,20 +30,13 @@ type Service struct {
 	jotsmithv1.UnimplementedTokenServiceServer
 	jotsmithv1.UnimplementedKeyServiceServer
 	Config
-	draining atomic.Bool
 }
 
 // New returns a Service.
 func New(cfg Config) *Service { return &Service{Config: cfg} }
 
-// Drain has every later call refused with DRAINING. Calls under way go on.
-func (s *Service) Drain() { s.draining.Store(true) }
-
 // caller returns who asks, or ErrUnauthenticated.
 func (s *Service) caller(ctx context.Context) (authn.Caller, error) {
-	if s.draining.Load() {
-		return authn.Caller{}, ErrDraining
-	}
 	caller, err := authn.FromContext(ctx)
 	switch {
 	case err != nil:

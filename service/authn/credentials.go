@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"syscall"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -42,11 +43,11 @@ func UnixCredentials() credentials.TransportCredentials { return unixCredentials
 type unixCredentials struct{}
 
 func (unixCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
+	socket, ok := conn.(syscall.Conn)
+	if !ok || conn.LocalAddr().Network() != "unix" {
 		return nil, nil, errors.New("not a Unix socket")
 	}
-	cred, err := peerCredentials(unixConn)
+	cred, err := peerCredentials(socket)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,14 +3,14 @@ package authn
 import (
 	"errors"
 	"fmt"
-	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // peerCredentials asks the kernel by LOCAL_PEERCRED (unix(4) of macOS). The
 // first group of its list is the effective gid.
-func peerCredentials(conn *net.UnixConn) (Unix, error) {
+func peerCredentials(conn syscall.Conn) (Unix, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return Unix{}, fmt.Errorf("peer credentials: %w", err)

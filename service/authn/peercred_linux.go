@@ -2,13 +2,13 @@ package authn
 
 import (
 	"fmt"
-	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // peerCredentials asks the kernel by SO_PEERCRED (unix(7)).
-func peerCredentials(conn *net.UnixConn) (Unix, error) {
+func peerCredentials(conn syscall.Conn) (Unix, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return Unix{}, fmt.Errorf("peer credentials: %w", err)

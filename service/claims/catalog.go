@@ -208,7 +208,11 @@ func (p *compiled) ttl(asked *time.Duration, members []member, refusal *Refusal)
 // lifetime cannot be.
 func (p *compiled) checkLongLived(ttl time.Duration, members []member, refusal *Refusal) {
 	ordinary := seconds(p.MaxLifetime - p.Backdate)
-	switch given := find(members, p.LongLived.Claim); {
+	if p.LongLived == nil {
+		refusal.add("ttl", fmt.Sprintf("is over the limit of %s", ordinary))
+		return
+	}
+	switch given := p.given(p.LongLived.Claim, members); {
 	case ttl+p.Backdate > p.LongLived.MaxLifetime:
 		refusal.add("ttl", fmt.Sprintf("is over the limit of %s", seconds(p.LongLived.MaxLifetime-p.Backdate)))
 	case given == nil:
@@ -218,6 +222,18 @@ func (p *compiled) checkLongLived(ttl time.Duration, members []member, refusal *
 			refusal.add(field(p.LongLived.Claim), fmt.Sprintf("%v; the limit is then %s", err, ordinary))
 		}
 	}
+}
+
+// given returns the value that a claim will have, from the caller or fixed; nil
+// when it will not be there.
+func (p *compiled) given(name string, members []member) *value {
+	if fixed := p.Rules[name].Fixed; fixed != nil {
+		if wrapped, err := parse(`{"fixed":` + string(fixed) + `}`); err == nil {
+			return &wrapped[0].value
+		}
+		return nil
+	}
+	return find(members, name)
 }
 
 func find(members []member, name string) *value {

@@ -39,7 +39,10 @@ type CallerRule struct {
 	Min, Max  *int64
 	MaxLength int // bytes in a string or item
 	MaxItems  int
-	Check     string // a named check; see Checks
+	Check     string // a named check
+
+	// Narrows is another rule that the value must pass too: the preset's.
+	Narrows *CallerRule
 }
 
 // CompilePattern compiles a pattern that must match a whole string (RE2).
@@ -49,6 +52,11 @@ func CompilePattern(pattern string) (*regexp.Regexp, error) {
 
 // accepts returns why v is refused, in words fit for the caller, or nil.
 func (r *CallerRule) accepts(v value) error {
+	if r.Narrows != nil {
+		if err := r.Narrows.accepts(v); err != nil {
+			return err
+		}
+	}
 	switch {
 	case v.kind == kindString && (r.Type == "string" || r.Type == "string_or_list"):
 		if err := r.acceptsString(v.text); err != nil {

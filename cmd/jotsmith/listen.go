@@ -1,0 +1,178 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
+	"github.com/jotsmith/jotsmith/service/authn"
+)
+
+// address is what is listened on: a Unix socket with its mode, or TCP.
+type address struct {
+	network, name string
+	mode          fs.FileMode
+}
+
+// listener is one address with the gRPC server that answers there.
+type listener struct {
+	address
+	server   *grpc.Server
+	listener net.Listener
+}
+
+func (a address) String() string { return a.network + ":" + a.name }
+
+// describeListener reads what a configured listener needs, certificates
+// included, and says how its callers are known.
+func describeListener(l *configv1.Listener) (address, credentials.TransportCredentials, error) {
+	if u := l.GetUnix(); u != nil {
+		mode, err := strconv.ParseUint(u.GetMode(), 8, 9)
+		if err != nil {
+			return address{}, nil, fmt.Errorf("mode of %s: %w", u.GetPath(), err)
+		}
+		return address{"unix", u.GetPath(), fs.FileMode(mode)}, authn.UnixCredentials(), nil
+	}
+	t := l.GetTcp()
+	if err := privateFile(t.GetKeyFile()); err != nil {
+		return address{}, nil, err
+	}
+	certificate, err := tls.LoadX509KeyPair(t.GetCertificateFile(), t.GetKeyFile())
+	if err != nil {
+		return address{}, nil, fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
+	}
+	pem, err := os.ReadFile(t.GetClientCaFile())
+	if err != nil {
+		return address{}, nil, fmt.Errorf("client CA of %s: %w", t.GetAddress(), err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return address{}, nil, fmt.Errorf("client CA of %s: %s holds no PEM certificate", t.GetAddress(), t.GetClientCaFile())
+	}
+	return address{network: "tcp", name: t.GetAddress()}, authn.TLSCredentials(certificate, pool), nil
+}
+
+// privateFile refuses a private key that others can read.
+func privateFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("private key %s can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	return nil
+}
+
+// listen begins to listen. Every open connection holds a place in connections,
+// which all listeners share.
+func (l *listener) listen(connections chan struct{}) error {
+	if l.network == "unix" {
+		if err := removeStale(l.name); err != nil {
+			return err
+		}
+	}
+	raw, err := net.Listen(l.network, l.name)
+	if err != nil {
+		return err
+	}
+	if l.network == "unix" {
+		if err := os.Chmod(l.name, l.mode); err != nil {
+			return errors.Join(err, raw.Close())
+		}
+	}
+	l.listener = &limitedListener{Listener: raw, places: connections, closed: make(chan struct{})}
+	return nil
+}
+
+// remove removes the socket file, if the listener made one and it is still
+// there.
+func (l *listener) remove() error {
+	if l.network != "unix" || l.listener == nil {
+		return nil
+	}
+	if err := os.Remove(l.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// removeStale removes a socket that nobody listens on any more. Everything
+// else in the way is refused.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = conn.Close() // it was opened only to see that somebody answers
+		return fmt.Errorf("another server listens on %s", path)
+	}
+	return os.Remove(path)
+}
+
+// limitedListener accepts a connection only when there is a place for it.
+type limitedListener struct {
+	net.Listener
+	places chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	select {
+	case l.places <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.places
+		return nil, err
+	}
+	return &placedConn{Conn: conn, leave: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+func (l *limitedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// placedConn gives its place back when it is closed.
+type placedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *placedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}
+
+// SyscallConn gives the socket to whoever asks the kernel about its peer.
+func (c *placedConn) SyscallConn() (syscall.RawConn, error) {
+	conn, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return conn.SyscallConn()
+}

@@ -1,0 +1,75 @@
+// Jotsmith mints JWTs for every service of an organisation over gRPC, with
+// ECDSA P-256 keys that stay where they are kept: a file, AWS KMS or a PKCS#11
+// HSM.
+//
+//	jotsmith serve --config FILE          run the server
+//	jotsmith token --profile P            print a token
+//	jotsmith inspect TOKEN                decode a token, and verify it
+//	jotsmith config check FILE            find every problem of a configuration
+//	jotsmith config schema                print its JSON Schema
+//	jotsmith key describe URI             print the public half of a key
+//	jotsmith key list                     print a server's keys as a JWK Set
+//	jotsmith version                      print the version
+//
+// `jotsmith COMMAND --help` says more and shows examples.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var fault *exitError
+	if !errors.As(err, &fault) {
+		fault = &exitError{exitUsage, err} // cobra's own errors are about the command line
+	}
+	_, _ = fmt.Fprintf(stderr, "jotsmith: %v\n", fault)
+	if fault.code == exitUsage {
+		_, _ = fmt.Fprintln(stderr, "try: jotsmith --help")
+	}
+	return fault.code
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "jotsmith",
+		Short: "Mint JWTs over gRPC, with keys that stay in a file, AWS KMS or an HSM",
+		Long: `Jotsmith mints JWTs for every service of an organisation over gRPC, signed with
+ES256 by keys that stay where they are kept: a file, AWS KMS or a PKCS#11 HSM.
+
+Exit codes:
+` + exitCodes,
+		Example: `  jotsmith serve --config /etc/jotsmith/jotsmith.yaml
+  curl -H "Authorization: Bearer $(jotsmith token --profile asc)" https://api.appstoreconnect.apple.com/v1/apps`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.AddCommand(newServe(), newToken(), newInspect(), newConfig(), newKey(), newVersion())
+	return root
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jotsmith/jotsmith/cmd/internal/config"
+	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
+)
+
+func newServe() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the server",
+		Long: `Run the server that FILE describes until SIGTERM or SIGINT. It then refuses new
+connections, lets the calls under way finish, and exits with 0. A second signal
+ends it at once.
+
+The server writes its log to standard error, a line for each call.`,
+		Example: `  jotsmith serve --config /etc/jotsmith/jotsmith.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(file, checkURI)
+			if err != nil {
+				return fail(exitConfig, err)
+			}
+			return runServer(cmd.Context(), cfg, newLog(cmd.ErrOrStderr(), cfg.GetLog()))
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file; - reads standard input")
+	_ = cmd.MarkFlagRequired("config") // the flag exists
+	return cmd
+}
+
+func runServer(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	log.Info("starting", "version", versionText(), "config_generation", cfg.Generation)
+	s, err := wire(ctx, cfg, log)
+	if err != nil {
+		return fail(exitConfig, err)
+	}
+	return fail(exitFailure, s.serve(ctx, int(cfg.GetLimits().GetMaxConnections())))
+}
+
+// newLog returns the log that the configuration describes.
+func newLog(w io.Writer, cfg *configv1.Log) *slog.Logger {
+	options := &slog.HandlerOptions{}
+	var level slog.Level
+	if level.UnmarshalText([]byte(cfg.GetLevel())) == nil { // the rule of the field allows levels alone
+		options.Level = level
+	}
+	if cfg.GetFormat() == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// serve listens and answers until ctx ends, then stops: health says so, calls
+// under way have the grace to finish, then the key stores are closed.
+func (s *server) serve(ctx context.Context, maxConnections int) error {
+	connections := make(chan struct{}, maxConnections)
+	for _, l := range s.listeners {
+		if err := l.listen(connections); err != nil {
+			return errors.Join(err, s.stop())
+		}
+	}
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.signer.Run(running) })
+	for _, l := range s.listeners {
+		s.log.Info("listening", "address", l.String())
+		group.Go(func() error { return l.server.Serve(l.listener) })
+	}
+	group.Go(func() error {
+		<-running.Done()
+		return s.stop()
+	})
+	return group.Wait()
+}
+
+// stop ends the server in order.
+func (s *server) stop() error {
+	s.log.Info("stopping", "grace", s.grace.String())
+	s.health.server.Shutdown()
+	graceful := make(chan struct{})
+	go func() {
+		defer close(graceful)
+		var all errgroup.Group
+		for _, l := range s.listeners {
+			all.Go(func() error { l.server.GracefulStop(); return nil })
+		}
+		_ = all.Wait() // GracefulStop has no error
+	}()
+	select {
+	case <-graceful:
+	case <-time.After(s.grace):
+		s.log.Warn("calls were still under way when the grace was over")
+		for _, l := range s.listeners {
+			l.server.Stop()
+		}
+		<-graceful
+	}
+	var errs []error
+	for _, l := range s.listeners {
+		errs = append(errs, l.remove())
+	}
+	errs = append(errs, s.signer.Close())
+	s.log.Info("stopped")
+	return errors.Join(errs...)
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/token"
+)
+
+// tokenFlags are the flags of `jotsmith token`.
+type tokenFlags struct {
+	client  client
+	profile string
+	claims  string
+	ttl     time.Duration
+	output  string
+	decode  bool
+	timeout time.Duration
+}
+
+func newToken() *cobra.Command {
+	var f tokenFlags
+	cmd := &cobra.Command{
+		Use:   "token --profile P",
+		Short: "Print a token",
+		Long: `Ask a server for a token of a profile and print it, alone, on standard output.
+
+Claims are a JSON object, or @FILE to read one, or @- for standard input.`,
+		Example: `  jotsmith token --profile asc
+  jotsmith token --profile asc --ttl 5m --claims '{"scope":["GET /v1/apps"]}'
+  jotsmith token --profile ci --claims @claims.json --decode
+  jotsmith token --profile ci -o json --address jotsmith.example.org:8443 \
+    --tls-ca ca.pem --tls-cert me.pem --tls-key me.key
+  curl -H "Authorization: Bearer $(jotsmith token --profile asc)" https://api.appstoreconnect.apple.com/v1/apps`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.Flags().Changed("ttl"), cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.profile, "profile", "p", "", "the profile, as the server's configuration names it")
+	flags.StringVar(&f.claims, "claims", "", "the claims as a JSON object, @FILE, or @- for standard input")
+	flags.DurationVar(&f.ttl, "ttl", 0, "how long the token is to be valid, as in 10m (default: the profile's)")
+	flags.StringVarP(&f.output, "output", "o", "token", "token, or json for the server's whole answer")
+	flags.BoolVar(&f.decode, "decode", false, "print the token's header and claims instead of the token")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the server")
+	f.client.addFlags(flags)
+	_ = cmd.MarkFlagRequired("profile") // the flag exists
+	return cmd
+}
+
+func (f *tokenFlags) run(ctx context.Context, hasTTL bool, stdin io.Reader, stdout io.Writer) error {
+	if f.output != "token" && f.output != "json" {
+		return fail(exitUsage, fmt.Errorf("--output is token or json, not %q", f.output))
+	}
+	claimsJSON, err := readClaims(f.claims, stdin)
+	if err != nil {
+		return fail(exitUsage, fmt.Errorf("--claims: %w", err))
+	}
+	req := &jotsmithv1.MintTokenRequest{Profile: f.profile, Claims: claimsJSON}
+	if hasTTL {
+		req.Ttl = durationpb.New(f.ttl)
+	}
+	conn, err := f.client.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // the process ends
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	resp, err := jotsmithv1.NewTokenServiceClient(conn).MintToken(ctx, req)
+	if err != nil {
+		return fromServer(err)
+	}
+	text, err := f.render(resp)
+	if err != nil {
+		return fail(exitFailure, err)
+	}
+	_, err = fmt.Fprintln(stdout, text)
+	return fail(exitFailure, err)
+}
+
+// render writes the answer as the flags ask for it.
+func (f *tokenFlags) render(resp *jotsmithv1.MintTokenResponse) (string, error) {
+	switch {
+	case f.decode:
+		decoded, err := token.Decode(resp.GetToken())
+		if err != nil {
+			return "", err
+		}
+		return indent(jsontext.Value(fmt.Sprintf(`{"header":%s,"claims":%s}`, decoded.Header, decoded.Claims)))
+	case f.output == "json":
+		data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(resp)
+		if err != nil {
+			return "", err
+		}
+		return indent(data)
+	default:
+		return resp.GetToken(), nil
+	}
+}
+
+// indent writes JSON for people.
+func indent(value jsontext.Value) (string, error) {
+	err := value.Indent(jsontext.WithIndent("  "))
+	return string(value), err
+}
+
+// readClaims returns the claims that a flag gives or names.
+func readClaims(flag string, stdin io.Reader) (string, error) {
+	name, isFile := strings.CutPrefix(flag, "@")
+	if !isFile {
+		return flag, nil
+	}
+	source := stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close() //nolint:errcheck // only read
+		source = file
+	}
+	data, err := io.ReadAll(io.LimitReader(source, claims.MaxBytes+1))
+	if err == nil && len(data) > claims.MaxBytes {
+		err = fmt.Errorf("longer than %d bytes", claims.MaxBytes)
+	}
+	return string(data), err
+}
