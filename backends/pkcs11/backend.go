@@ -54,6 +54,10 @@ func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (*backen
 		return nil, err
 	}
 	p.wipe() // read again when it is needed, so that mending it needs no restart
+	state, err := newPINState(c.pinState)
+	if err != nil {
+		return nil, err
+	}
 	m, err := modules.acquire(c)
 	if err != nil {
 		return nil, err
@@ -62,7 +66,7 @@ func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (*backen
 	b := &backend{
 		module: m,
 		link:   newLink(m, c.token, pace, log),
-		login:  &login{module: m, pinPath: c.pinSource, state: &pinState{c.pinState}},
+		login:  &login{module: m, pinPath: c.pinSource, state: state},
 		keys:   keyring{keys: map[string]*keyEntry{}},
 		pace:   pace,
 		log:    log,

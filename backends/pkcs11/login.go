@@ -70,9 +70,11 @@ func (l *login) tryPIN(s *session, user uint) error {
 	}
 	defer p.wipe()
 	serial := s.token.info.SerialNumber
-	if kind := l.refused(serial, p); kind != nil {
-		return fail(kind, "the token refused the PIN in %s before and it is not tried again: write the right PIN into that file%s",
-			l.pinPath, l.state.hint())
+	if kind, err := l.refused(serial, p); err != nil {
+		return err
+	} else if kind != nil {
+		return fail(kind, "the token refused the PIN in %s before and it is not tried again: write the right PIN into that file "+
+			"(if the token has been given this PIN since, %s)", l.pinPath, l.state.remedy())
 	}
 	info, err := s.ctx.GetTokenInfo(s.token.slot)
 	if err != nil {
@@ -97,16 +99,17 @@ func (l *login) tryPIN(s *session, user uint) error {
 }
 
 // refused returns the Kind with which the PIN was refused, here or before a
-// restart.
-func (l *login) refused(serial string, p pin) error {
+// restart; nil if it was not.
+func (l *login) refused(serial string, p pin) (kind, err error) {
 	if kind := l.module.refused.has(serial, p); kind != nil {
-		return kind
+		return kind, nil
 	}
-	if l.state.has(serial, p) {
-		l.module.refused.add(serial, p, backends.ErrPINIncorrect)
-		return backends.ErrPINIncorrect
+	known, err := l.state.has(serial, p)
+	if !known || err != nil {
+		return nil, err
 	}
-	return nil
+	l.module.refused.add(serial, p, backends.ErrPINIncorrect)
+	return backends.ErrPINIncorrect, nil
 }
 
 // refuse remembers a refusal. Only a wrong PIN outlives the process: a PIN that

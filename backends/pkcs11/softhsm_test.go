@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	p11 "github.com/miekg/pkcs11"
+
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/backends/backendtest"
 )
@@ -73,7 +75,7 @@ func makeSoftHSM(t testing.TB) *softHSM {
 		h.pkcs11Tool(t, "--keypairgen", "--key-type", "EC:"+key.curve, "--label", key.label, "--id", key.id, "--usage-sign")
 	}
 	h.pkcs11Tool(t, "--keypairgen", "--key-type", "rsa:2048", "--label", "rsa", "--id", "07", "--usage-sign")
-	h.pkcs11Tool(t, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "derives", "--id", "08", "--usage-derive")
+	h.makeKeyThatMayNotSign(t, "derives")
 
 	imported, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -102,6 +104,36 @@ func makeSoftHSM(t testing.TB) *softHSM {
 		{ID: "id=%02;object=two;type=private", Public: &imported.PublicKey},
 	}
 	return h
+}
+
+// makeKeyThatMayNotSign makes a key pair with CKA_SIGN false, which pkcs11-tool
+// leaves to SoftHSM's default of true. Only before any backend is open.
+func (h *softHSM) makeKeyThatMayNotSign(t testing.TB, label string) {
+	t.Helper()
+	ctx := p11.New(h.module)
+	if err := ctx.Initialize(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ctx.Finalize() }()
+	token, err := findToken(ctx, tokenFilter{label: tokenLabel})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := ctx.OpenSession(token.slot, p11.CKF_SERIAL_SESSION|p11.CKF_RW_SESSION)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ctx.Login(session, p11.CKU_USER, userPIN); err != nil {
+		t.Fatal(err)
+	}
+	p256 := []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
+	common := []*p11.Attribute{p11.NewAttribute(p11.CKA_TOKEN, true), p11.NewAttribute(p11.CKA_LABEL, label)}
+	_, _, err = ctx.GenerateKeyPair(session, []*p11.Mechanism{p11.NewMechanism(p11.CKM_EC_KEY_PAIR_GEN, nil)},
+		append([]*p11.Attribute{p11.NewAttribute(p11.CKA_EC_PARAMS, p256)}, common...),
+		append([]*p11.Attribute{p11.NewAttribute(p11.CKA_SIGN, false), p11.NewAttribute(p11.CKA_DERIVE, true)}, common...))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *softHSM) pkcs11Tool(t testing.TB, args ...string) []byte {
