@@ -38,7 +38,8 @@ type backend struct {
 	pace   pace
 	log    *slog.Logger
 
-	signed atomic.Uint64 // signatures made, to tell a bad key from a bad device
+	ecdsa  []*p11.Mechanism // CKM_ECDSA, as C_SignInit takes it
+	signed atomic.Uint64    // signatures made, to tell a bad key from a bad device
 
 	closing sync.Once
 	closed  chan struct{} // closed when all is freed
@@ -70,6 +71,7 @@ func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (*backen
 		keys:   keyring{keys: map[string]*keyEntry{}},
 		pace:   pace,
 		log:    log,
+		ecdsa:  []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)},
 		closed: make(chan struct{}),
 	}
 	b.pool = newPool(m, b.login, c.maxSessions, pace)
@@ -112,8 +114,7 @@ func (b *backend) Sign(ctx context.Context, id string, digest backends.Digest) (
 // sign makes one signature. The session stays dirty if it fails half way.
 func (b *backend) sign(s *session, k key, digest backends.Digest) (backends.Signature, error) {
 	s.dirty = true
-	mechanism := []*p11.Mechanism{p11.NewMechanism(p11.CKM_ECDSA, nil)}
-	if err := s.ctx.SignInit(s.handle, mechanism, k.handle); err != nil {
+	if err := s.ctx.SignInit(s.handle, b.ecdsa, k.handle); err != nil {
 		return backends.Signature{}, signing{calling("C_SignInit", err)}
 	}
 	if k.always {

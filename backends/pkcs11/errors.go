@@ -47,6 +47,9 @@ func (s signing) Unwrap() error { return s.error }
 // judge turns a failure into its Kind and the step that may help. It is the
 // only reader of CKR codes.
 func judge(err error) (kind error, step rung) {
+	if err == nil {
+		return nil, rungNone
+	}
 	var known *backends.Error
 	var code p11.Error
 	switch {

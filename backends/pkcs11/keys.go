@@ -30,8 +30,24 @@ type keyring struct {
 }
 
 type keyEntry struct {
+	want    keyID
 	found   key
 	latched error // the token showed another public key: for good
+}
+
+// wanted reads an id.
+func (r *keyring) wanted(id string) (keyID, error) {
+	r.mu.Lock()
+	e := r.keys[id]
+	r.mu.Unlock()
+	if e != nil {
+		return e.want, nil
+	}
+	want, err := parseKeyID(id)
+	if err != nil {
+		return keyID{}, fail(backends.ErrKeyNotFound, "%w", err)
+	}
+	return want, nil
 }
 
 // cached returns the key if its handle is still good in the session.
@@ -48,12 +64,12 @@ func (r *keyring) cached(id string, s *session) (key, bool, error) {
 
 // learn takes what was found for an id. The first public key seen is the key's
 // for good: another one latches the id, until the backend is opened anew.
-func (r *keyring) learn(id string, found key) error {
+func (r *keyring) learn(id string, want keyID, found key) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.keys[id]
 	if e == nil {
-		r.keys[id] = &keyEntry{found: found}
+		r.keys[id] = &keyEntry{want: want, found: found}
 		return nil
 	}
 	if e.latched == nil && !e.found.public.Equal(found.public) {
@@ -75,7 +91,7 @@ func (r *keyring) find(id string, want keyID, s *session) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	return found, r.learn(id, found)
+	return found, r.learn(id, want, found)
 }
 
 // get returns the key with a handle that is good in the session.

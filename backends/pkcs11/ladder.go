@@ -13,9 +13,9 @@ import (
 // the recovery ladder and tries again while the context allows. Each rung is
 // climbed once a call, so a call ends after a handful of tries.
 func (b *backend) call(ctx context.Context, id string, f func(*session, keyID) error) error {
-	want, err := parseKeyID(id)
+	want, err := b.keys.wanted(id)
 	if err != nil {
-		return fail(backends.ErrKeyNotFound, "%w", err)
+		return err
 	}
 	run := func(s *session) error { return f(s, want) }
 	var climbed [rungs]bool
@@ -45,16 +45,16 @@ func (b *backend) call(ctx context.Context, id string, f func(*session, keyID) e
 }
 
 // try runs f once, and says with which token and under which login.
-func (b *backend) try(ctx context.Context, f func(*session) error) (token hsmToken, login uint64, err error) {
+func (b *backend) try(ctx context.Context, f func(*session) error) (token *hsmToken, login uint64, err error) {
 	select {
 	case <-b.link.stop:
-		return hsmToken{}, 0, &backends.Error{Kind: backends.ErrClosed}
+		return nil, 0, &backends.Error{Kind: backends.ErrClosed}
 	case <-ctx.Done():
-		return hsmToken{}, 0, ctx.Err()
+		return nil, 0, ctx.Err()
 	default:
 	}
 	if token, err = b.link.await(ctx); err != nil {
-		return hsmToken{}, 0, err
+		return nil, 0, err
 	}
 	login, err = b.pool.do(ctx, token, f)
 	return token, login, err

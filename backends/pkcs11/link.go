@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	p11 "github.com/miekg/pkcs11"
@@ -38,12 +39,13 @@ type link struct {
 	anchor   p11.SessionHandle // run's own: keeps the login while the pool has no session
 	anchored bool
 
+	current atomic.Pointer[hsmToken] // where the token is; nil while it is lost
+	proved  atomic.Uint64            // the epoch in which a call last succeeded
+
 	mu      sync.Mutex
-	up      bool
-	token   hsmToken
-	proved  bool          // a call succeeded since the token was found
-	streak  int           // attempts since the last proof
-	reason  error         // why it is down
+	last    hsmToken      // where the token was last, with the newest generation seen
+	streak  int           // attempts since the last one that a call proved good
+	reason  error         // why it is lost
 	ended   chan struct{} // closed when the attempt under way ends
 	patient time.Time     // callers wait for the attempt under way until then
 	next    time.Time     // when the next attempt starts
@@ -60,17 +62,17 @@ func newLink(m *module, filter tokenFilter, p pace, log *slog.Logger) *link {
 
 // await returns where the token is. While the first attempt to find it is under
 // way it waits for that; later it fails at once, saying when to come back.
-func (l *link) await(ctx context.Context) (hsmToken, error) {
+func (l *link) await(ctx context.Context) (*hsmToken, error) {
 	for {
+		if token := l.current.Load(); token != nil {
+			return token, nil
+		}
 		l.mu.Lock()
-		up, token, ended, reason := l.up, l.token, l.ended, l.reason
+		ended, reason := l.ended, l.reason
 		wait, next := time.Until(l.patient), time.Until(l.next)
 		l.mu.Unlock()
-		switch {
-		case up:
-			return token, nil
-		case wait <= 0 || ended == nil:
-			return hsmToken{}, unavailable(reason, max(next, l.pace.backoffMin/2))
+		if wait <= 0 || ended == nil {
+			return nil, unavailable(reason, max(next, l.pace.backoffMin/2))
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -78,10 +80,10 @@ func (l *link) await(ctx context.Context) (hsmToken, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return hsmToken{}, ctx.Err()
+			return nil, ctx.Err()
 		case <-l.stop:
 			timer.Stop()
-			return hsmToken{}, &backends.Error{Kind: backends.ErrClosed}
+			return nil, &backends.Error{Kind: backends.ErrClosed}
 		}
 		timer.Stop()
 	}
@@ -95,10 +97,8 @@ func unavailable(reason error, retryAfter time.Duration) error {
 // prove notes that a call succeeded in the epoch, so that the next loss is a
 // new one and is mended at once.
 func (l *link) prove(epoch uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.up && l.token.epoch == epoch {
-		l.proved, l.streak = true, 0
+	if l.proved.Load() < epoch {
+		l.proved.Store(epoch)
 	}
 }
 
@@ -106,15 +106,19 @@ func (l *link) prove(epoch uint64) {
 func (l *link) lose(epoch uint64, reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.up || l.token.epoch != epoch {
+	if token := l.current.Load(); token == nil || token.epoch != epoch {
 		return
 	}
-	l.up, l.reason = false, reason
+	l.current.Store(nil)
+	l.reason = reason
+	if l.proved.Load() == epoch {
+		l.streak = 0
+	}
 	now := time.Now()
 	l.next, l.ended, l.patient = now, make(chan struct{}), now.Add(l.pace.firstWait)
-	if pause := l.pace.backoff(l.streak - 1); l.streak > 1 && !l.proved {
+	if l.streak > 1 {
 		// Found and lost again without one success: no use in hurrying.
-		l.next, l.ended = now.Add(pause), nil
+		l.next, l.ended = now.Add(l.pace.backoff(l.streak-1)), nil
 	}
 	select {
 	case l.wake <- struct{}{}:
@@ -128,7 +132,7 @@ func (l *link) run() {
 	defer l.closeAnchor()
 	for {
 		l.mu.Lock()
-		up, pause := l.up, time.Until(l.next)
+		up, pause := l.current.Load() != nil, time.Until(l.next)
 		l.mu.Unlock()
 		if up {
 			pause = l.pace.keepalive
@@ -154,23 +158,20 @@ func (l *link) run() {
 // attempt looks for the token once and publishes what came of it.
 func (l *link) attempt() {
 	l.module.part(l)
-	l.mu.Lock()
-	old := l.token
-	l.mu.Unlock()
-	token, err := l.find(old)
+	token, err := l.find()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.streak++
-	l.proved = false
 	if err != nil {
 		l.reason = err
 		l.next = time.Now().Add(l.pace.backoff(l.streak - 1))
 		l.log.Warn("hsm token not found", "error", err, "retry_in", time.Until(l.next).Round(time.Millisecond))
 	} else {
-		token.epoch = old.epoch + 1
-		l.up, l.token, l.reason = true, token, nil
+		token.epoch = l.last.epoch + 1
+		l.last = token
 		l.module.join(l, token)
+		l.current.Store(&token)
 		l.log.Info("hsm token found", "token", token.info.Label, "serial", token.info.SerialNumber, "slot", token.slot)
 	}
 	if l.ended != nil {
@@ -181,16 +182,16 @@ func (l *link) attempt() {
 
 // find has the module initialised where needed, finds the slot by what the
 // token says of itself and opens the anchor session.
-func (l *link) find(old hsmToken) (hsmToken, error) {
+func (l *link) find() (hsmToken, error) {
 	l.closeAnchor()
-	generation, err := l.module.renew(l, old.generation, l.pace.drain, l.stop)
+	generation, err := l.module.renew(l, l.seen(), l.pace.drain, l.stop)
 	if err != nil {
 		return hsmToken{}, err
 	}
 	// Remembered whatever comes: if nothing is found, the next attempt must not
 	// take this generation for one it has not seen.
 	l.mu.Lock()
-	l.token.generation = generation
+	l.last.generation = generation
 	l.mu.Unlock()
 	if err := l.module.enter(generation); err != nil {
 		return hsmToken{}, err
@@ -250,9 +251,10 @@ func (f tokenFilter) fits(slot uint, info p11.TokenInfo) bool {
 // keepAlive touches the anchor session, so that neither the token nor a
 // firewall on the way takes the application for gone.
 func (l *link) keepAlive() {
-	l.mu.Lock()
-	token := l.token
-	l.mu.Unlock()
+	token := l.current.Load()
+	if token == nil {
+		return
+	}
 	if err := l.module.enter(token.generation); err != nil {
 		l.lose(token.epoch, err)
 		return
@@ -262,12 +264,19 @@ func (l *link) keepAlive() {
 		_, err = l.module.ctx.GetSessionInfo(l.anchor)
 	}
 	if _, step := judge(err); err != nil && step == rungSession {
-		err = l.openAnchor(token)
+		err = l.openAnchor(*token)
 	}
 	l.module.leave()
 	if err != nil {
 		l.lose(token.epoch, calling("keepalive", err))
 	}
+}
+
+// seen is the newest generation in which this link looked for its token.
+func (l *link) seen() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last.generation
 }
 
 func (l *link) openAnchor(token hsmToken) error {
@@ -281,10 +290,7 @@ func (l *link) openAnchor(token hsmToken) error {
 
 // closeAnchor closes the anchor session unless it died with its generation.
 func (l *link) closeAnchor() {
-	l.mu.Lock()
-	generation := l.token.generation
-	l.mu.Unlock()
-	if l.anchored && l.module.enter(generation) == nil {
+	if l.anchored && l.module.enter(l.seen()) == nil {
 		_ = l.module.ctx.CloseSession(l.anchor) // it may be dead
 		l.module.leave()
 	}

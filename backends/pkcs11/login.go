@@ -20,31 +20,43 @@ type login struct {
 	pinPath string
 	state   *pinState
 
-	serial atomic.Uint64 // the login in force; 0 while there is none
-	mu     sync.Mutex    // held across C_Login, so that the others wait for the first
-	epoch  uint64        // the link's epoch in which it was made
-	count  uint64        // logins made so far
+	current atomic.Pointer[loginMade] // the login in force; nil while there is none
+
+	mu    sync.Mutex // held across C_Login, so that the others wait for the first
+	count uint64     // logins made so far
 }
+
+// loginMade is a login that succeeded, and the link's epoch that it is good for.
+type loginMade struct{ serial, epoch uint64 }
 
 // ensure logs the token in unless it is. It notes in the session which login it
 // works under: handles found under another are not to be used.
 func (l *login) ensure(s *session) error {
+	if made := l.current.Load(); made != nil && made.epoch == s.token.epoch {
+		s.login = made.serial
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.serial.Load() == 0 || l.epoch != s.token.epoch {
+	made := l.current.Load()
+	if made == nil || made.epoch != s.token.epoch {
 		if err := l.make(s); err != nil {
 			return err
 		}
 		l.count++
-		l.epoch = s.token.epoch
-		l.serial.Store(l.count)
+		made = &loginMade{serial: l.count, epoch: s.token.epoch}
+		l.current.Store(made)
 	}
-	s.login = l.count
+	s.login = made.serial
 	return nil
 }
 
 // lost says that the token no longer knows the login, or its handles.
-func (l *login) lost(serial uint64) { l.serial.CompareAndSwap(serial, 0) }
+func (l *login) lost(serial uint64) {
+	if made := l.current.Load(); made != nil && made.serial == serial {
+		l.current.CompareAndSwap(made, nil)
+	}
+}
 
 // make logs in, unless the application already is.
 func (l *login) make(s *session) error {

@@ -213,7 +213,7 @@ func TestAlreadyLoggedInIsFine(t *testing.T) {
 	b := openQuick(t, h.uri())
 	wantKind(t, signOnce(b, t), backends.ErrKeyNotFound) // the module did not mean it
 	h.bump(wordLoginEpoch)
-	b.login.lost(b.login.serial.Load())
+	b.login.lost(b.login.current.Load().serial)
 	mustSign(t, b)
 }
 

@@ -19,7 +19,7 @@ import (
 type session struct {
 	ctx    *p11.Ctx
 	handle p11.SessionHandle
-	token  hsmToken
+	token  *hsmToken
 	open   bool
 	dirty  bool   // an operation may have been left half done
 	login  uint64 // the login it works under; see login.ensure
@@ -28,7 +28,7 @@ type session struct {
 // task is a call on its way through the pool.
 type task struct {
 	ctx   context.Context
-	token hsmToken
+	token *hsmToken
 	run   func(*session) error
 	login uint64       // the login it ran under; read after done
 	done  chan error   // one place: the worker never waits for the caller
@@ -69,7 +69,7 @@ func newPool(m *module, lg *login, limit int, p pace) *pool {
 
 // do runs f on a session with the token, and says under which login. It returns
 // when f does or when ctx ends, whichever comes first.
-func (p *pool) do(ctx context.Context, token hsmToken, f func(*session) error) (login uint64, err error) {
+func (p *pool) do(ctx context.Context, token *hsmToken, f func(*session) error) (login uint64, err error) {
 	t := &task{ctx: ctx, token: token, run: f, done: make(chan error, 1)}
 	if err := p.submit(ctx, t); err != nil {
 		return 0, err
@@ -204,7 +204,7 @@ func (w *worker) retire() {
 }
 
 func (w *worker) quit() {
-	if w.pool.module.enter(w.session.token.generation) == nil {
+	if w.session.open && w.pool.module.enter(w.session.token.generation) == nil {
 		w.evict()
 		w.pool.module.leave()
 	}
@@ -238,7 +238,7 @@ func (w *worker) serve(t *task) error {
 }
 
 // prepare makes the session one with the token, logged in.
-func (w *worker) prepare(token hsmToken) error {
+func (w *worker) prepare(token *hsmToken) error {
 	s := &w.session
 	if s.open && s.token.epoch != token.epoch {
 		if s.token.generation == token.generation {

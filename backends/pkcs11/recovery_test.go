@@ -242,9 +242,10 @@ func TestKeepAliveMendsAnIdleBackend(t *testing.T) {
 		}
 		return nil
 	})
-	b.link.mu.Lock()
-	defer b.link.mu.Unlock()
-	if !b.link.up {
-		t.Error("the link is down")
-	}
+	eventually(t, time.Second, func() error {
+		if b.link.current.Load() == nil {
+			return errLost
+		}
+		return nil
+	})
 }
