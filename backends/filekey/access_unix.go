@@ -25,7 +25,7 @@ func checkAccess(path string, info fs.FileInfo) error {
 	if !ok {
 		return refuse(backends.ErrAccessDenied, "the file system does not say who owns the file: use one that does")
 	}
-	return checkOwnerAndMode(path, info.Mode().Perm(), stat.Uid, uint32(os.Geteuid())) //nolint:gosec // a user id is never negative here
+	return checkOwnerAndMode(path, info.Mode().Perm(), stat.Uid, uint32(os.Geteuid()))
 }
 
 func checkOwnerAndMode(path string, perm fs.FileMode, owner, self uint32) error {

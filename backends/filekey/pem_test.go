@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -207,10 +208,10 @@ func TestParseKeyRefuses(t *testing.T) {
 		"another, RFC 5958":          {pkcs8Text(1, sec1DER(scalarOf(key), nil, nil), uncompressed(newKeyOn(t, elliptic.P256()))), badPublic},
 		"public part negated":        {pkcs8Text(0, sec1DER(scalarOf(key), nil, negated(key)), nil), badPublic},
 		"public part empty":          {pkcs8Text(0, sec1DER(scalarOf(key), nil, []byte{}), nil), badPublic},
-		"DER with a byte after":      {pemText("PRIVATE KEY", append(block.Bytes[:len(block.Bytes):len(block.Bytes)], 0)), badDER},
+		"DER with a byte after":      {pemText("PRIVATE KEY", append(slices.Clip(block.Bytes), 0)), badDER},
 		"DER cut off":                {pemText("PRIVATE KEY", block.Bytes[:40]), badDER},
 		"DER empty":                  {pemText("PRIVATE KEY", nil), badDER},
-		"SEC 1 with a byte after":    {pemText("EC PRIVATE KEY", append(secBlock.Bytes[:len(secBlock.Bytes):len(secBlock.Bytes)], 0)), badDER},
+		"SEC 1 with a byte after":    {pemText("EC PRIVATE KEY", append(slices.Clip(secBlock.Bytes), 0)), badDER},
 		"PKCS#8 labelled SEC 1":      {pemText("EC PRIVATE KEY", block.Bytes), badDER},
 		"SEC 1 labelled PKCS#8":      {pemText("PRIVATE KEY", secBlock.Bytes), "the block says PRIVATE KEY and holds an EC PRIVATE KEY: correct the BEGIN and END lines"},
 	} {
