@@ -1,0 +1,59 @@
+#!/bin/bash
+# Installs what `make test` needs besides Go, make, git and python3. It takes
+# no time when everything is there, and changes nothing outside .cache/ but
+# Debian packages.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# A file that a package brings, then the package. gcc builds cgo and the fake
+# HSM module; p11-kit stands between the tests and SoftHSM, to take it away.
+needed() {
+	cat <<-'END'
+		/usr/bin/softhsm2-util softhsm2
+		/usr/bin/pkcs11-tool opensc
+		/usr/bin/p11-kit p11-kit
+		/usr/lib/*/pkcs11/p11-kit-client.so p11-kit-modules
+		/usr/bin/openssl openssl
+		/usr/bin/gcc gcc
+		/usr/include/stdio.h libc6-dev
+		/etc/ssl/certs/ca-certificates.crt ca-certificates
+	END
+	# Debian splits venv off python3; other Pythons have it.
+	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+		echo "- python3-venv"
+	fi
+}
+
+missing=()
+while read -r file package; do
+	# shellcheck disable=SC2086 # the pattern is meant
+	if ! ls $file >/dev/null 2>&1; then
+		missing+=("$package")
+	fi
+done < <(needed)
+
+if [ ${#missing[@]} -gt 0 ]; then
+	if ! command -v apt-get >/dev/null; then
+		echo "setup.sh: this system has no apt-get: install what these Debian packages bring, then try again: ${missing[*]}" >&2
+		exit 1
+	fi
+	as_root=()
+	if [ "$(id -u)" != 0 ]; then
+		as_root=(sudo)
+	fi
+	echo "installing ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	"${as_root[@]}" apt-get update -qq
+	"${as_root[@]}" apt-get install -qq --yes --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+deploy/dev/kms.sh install
+
+# PyJWT in a virtual environment: a verifier of tokens that is not ours and not
+# in Go.
+if ! cmp -s deploy/dev/requirements.txt .cache/verify/installed; then
+	echo "installing PyJWT into .cache/verify"
+	python3 -m venv --clear .cache/verify
+	.cache/verify/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/dev/requirements.txt
+	cp deploy/dev/requirements.txt .cache/verify/installed
+fi
