@@ -11,7 +11,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,7 +97,7 @@ func (c *Catalog) Key(profile string) (string, bool) {
 // now. It fails with a *[Refusal] that names every fault of the request.
 func (c *Catalog) Build(grant policy.Grant, req Request, now time.Time) (Set, error) {
 	p, ok := c.profiles[grant.Profile()]
-	if !ok {
+	if !ok || grant == (policy.Grant{}) {
 		return Set{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
 	}
 	var refusal Refusal
@@ -198,7 +197,7 @@ func (p *compiled) ttl(asked *time.Duration, members []member, refusal *Refusal)
 		refusal.add("ttl", "is not a whole number of seconds")
 	case ttl > p.MaxTTL:
 		refusal.add("ttl", fmt.Sprintf("is over this profile's limit of %s", seconds(p.MaxTTL)))
-	case p.MaxLifetime > 0 && ttl+p.Backdate > p.MaxLifetime:
+	case p.MaxLifetime > 0 && ttl > p.MaxLifetime-p.Backdate:
 		p.checkLongLived(ttl, members, refusal)
 	}
 	return ttl
@@ -212,13 +211,13 @@ func (p *compiled) checkLongLived(ttl time.Duration, members []member, refusal *
 		refusal.add("ttl", fmt.Sprintf("is over the limit of %s", ordinary))
 		return
 	}
-	switch given := p.given(p.LongLived.Claim, members); {
-	case ttl+p.Backdate > p.LongLived.MaxLifetime:
+	switch items := p.given(p.LongLived.Claim, members).items(); {
+	case ttl > p.LongLived.MaxLifetime-p.Backdate:
 		refusal.add("ttl", fmt.Sprintf("is over the limit of %s", seconds(p.LongLived.MaxLifetime-p.Backdate)))
-	case given == nil:
+	case len(items) == 0:
 		refusal.add("ttl", fmt.Sprintf("is over %s, which needs the claim %s", ordinary, p.LongLived.Claim))
 	default:
-		if err := runCheck(p.LongLived.Check, given.list); err != nil {
+		if err := runCheck(p.LongLived.Check, items); err != nil {
 			refusal.add(field(p.LongLived.Claim), fmt.Sprintf("%v; the limit is then %s", err, ordinary))
 		}
 	}
@@ -228,10 +227,11 @@ func (p *compiled) checkLongLived(ttl time.Duration, members []member, refusal *
 // when it will not be there.
 func (p *compiled) given(name string, members []member) *value {
 	if fixed := p.Rules[name].Fixed; fixed != nil {
-		if wrapped, err := parse(`{"fixed":` + string(fixed) + `}`); err == nil {
-			return &wrapped[0].value
+		v, err := parseFixed(fixed)
+		if err != nil {
+			return nil
 		}
-		return nil
+		return &v
 	}
 	return find(members, name)
 }
@@ -259,25 +259,4 @@ func appendUUID(b []byte, random io.Reader) ([]byte, error) {
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	return fmt.Appendf(b, `"%x-%x-%x-%x-%x"`, u[:4], u[4:6], u[6:8], u[8:10], u[10:]), nil
-}
-
-// claimName is a name that can be told apart from every other by eye and by
-// machine: printable ASCII.
-var claimName = regexp.MustCompile(`\A[!-~]{1,128}\z`)
-
-// registered are the claim names of RFC 7519 section 4.1.
-var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
-
-// CheckName says why no profile can have a claim of this name: it could be
-// mistaken for another. The registered names of RFC 7519 are lower case alone.
-func CheckName(name string) error {
-	if !claimName.MatchString(name) {
-		return fmt.Errorf("claim name %q is not 1 to 128 printable ASCII characters", name)
-	}
-	for _, r := range registered {
-		if name != r && strings.EqualFold(name, r) {
-			return fmt.Errorf("claim name %q could be mistaken for %q", name, r)
-		}
-	}
-	return nil
 }

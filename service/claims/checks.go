@@ -40,6 +40,10 @@ func runCheck(name string, items []string) error {
 // only.
 var ascPath = regexp.MustCompile(`\A/v[1-9][0-9]?(/[A-Za-z0-9._~-]+)+\z`)
 
+// ascQuery is the query of a scope entry: what RFC 3986 section 3.4 allows, and
+// the brackets of filter[platform].
+var ascQuery = regexp.MustCompile(`\A[A-Za-z0-9._~!$&'()*+,;=:@/?%\[\]-]+\z`)
+
 // ascScope checks one entry of App Store Connect's scope claim:
 // "GET <path>[?<query>]".
 // https://developer.apple.com/documentation/appstoreconnectapi/generating-tokens-for-api-requests
@@ -53,10 +57,7 @@ func ascScope(entry string) error {
 		return errors.New("has no path such as /v1/apps after \"GET \"")
 	}
 	if hasQuery {
-		if query == "" || strings.ContainsAny(query, " #\"<>\\^`{|}") {
-			return errors.New("has no well-formed query after its \"?\"")
-		}
-		if _, err := url.ParseQuery(query); err != nil {
+		if _, err := url.ParseQuery(query); err != nil || !ascQuery.MatchString(query) {
 			return errors.New("has no well-formed query after its \"?\"")
 		}
 	}

@@ -45,6 +45,19 @@ type value struct {
 	list    []string
 }
 
+// items returns a string or the strings of a list; nothing of any other value,
+// or of none.
+func (v *value) items() []string {
+	switch {
+	case v == nil:
+		return nil
+	case v.kind == kindString:
+		return []string{v.text}
+	default:
+		return v.list
+	}
+}
+
 // member is one name and value of the caller's object.
 type member struct {
 	name  string
@@ -94,6 +107,18 @@ func parse(text string) ([]member, error) {
 		return nil, errors.New("something follows the JSON object")
 	}
 	return members, nil
+}
+
+// parseFixed reads a value that a profile fixes.
+func parseFixed(fixed jsontext.Value) (value, error) {
+	members, err := parse(`{"fixed":` + string(fixed) + `}`)
+	switch {
+	case err != nil:
+		return value{}, err
+	case len(members) != 1:
+		return value{}, errors.New("not one JSON value")
+	}
+	return members[0].value, nil
 }
 
 // parseValue reads the next value whole.

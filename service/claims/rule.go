@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -47,6 +48,11 @@ type CallerRule struct {
 
 // CompilePattern compiles a pattern that must match a whole string (RE2).
 func CompilePattern(pattern string) (*regexp.Regexp, error) {
+	// By itself first: "a)|(?:b" is whole only inside the anchors, and would
+	// undo them.
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, err
+	}
 	return regexp.Compile(`\A(?:` + pattern + `)\z`)
 }
 
@@ -62,7 +68,7 @@ func (r *CallerRule) accepts(v value) error {
 		if err := r.acceptsString(v.text); err != nil {
 			return err
 		}
-		return runCheck(r.Check, []string{v.text})
+		return runCheck(r.Check, v.items())
 	case v.kind == kindList && (r.Type == "string_list" || r.Type == "string_or_list"):
 		return r.acceptsList(v.list)
 	case v.kind == kindInteger && r.Type == "integer":
@@ -77,7 +83,7 @@ func (r *CallerRule) acceptsString(s string) error {
 	switch {
 	case len(s) > r.MaxLength:
 		return fmt.Errorf("is longer than %d bytes", r.MaxLength)
-	case strings.ContainsFunc(s, isControl):
+	case strings.ContainsFunc(s, unicode.IsControl):
 		return errors.New("holds a control character")
 	case r.Pattern != nil && !r.Pattern.MatchString(s):
 		return errors.New("does not match the profile's pattern")
@@ -117,11 +123,11 @@ func (r *CallerRule) acceptsInteger(n int64) error {
 
 // CheckValue says why a JSON value would be refused if a caller sent it.
 func (r *CallerRule) CheckValue(fixed jsontext.Value) error {
-	members, err := parse(`{"value":` + string(fixed) + `}`)
+	v, err := parseFixed(fixed)
 	if err != nil {
 		return err
 	}
-	return r.accepts(members[0].value)
+	return r.accepts(v)
 }
 
 // typeNames are the types of CallerRule in words.
@@ -132,8 +138,6 @@ var typeNames = map[string]string{
 	"string_list":    "an array of strings",
 	"string_or_list": "a string or an array of strings",
 }
-
-func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
 // appendJSON appends the value as compact JSON. The value has passed a rule.
 func (v value) appendJSON(b []byte) []byte {

@@ -81,14 +81,22 @@ func (r *Refusal) add(field, description string) {
 }
 
 // field names a claim in a violation: its name as it is where it is short and
-// plain, quoted and cut where it is not.
+// plain, quoted and cut where it is not. With maxViolations this keeps an
+// answer below the 8 KiB of trailers that gRPC's C core accepts, whose users
+// would see an error about metadata in the place of this one.
 func field(name string) string {
-	const limit = 64
-	if len(name) > limit {
-		name = strings.ToValidUTF8(name[:limit], "") + "..."
-	}
+	const (
+		plain  = 64
+		quoted = 16 // an escape is up to four times as long as what it stands for
+	)
 	if claimName.MatchString(name) {
+		if len(name) > plain {
+			name = name[:plain] + "..."
+		}
 		return "claims." + name
+	}
+	if len(name) > quoted {
+		return "claims." + strconv.QuoteToASCII(strings.ToValidUTF8(name[:quoted], "")) + "..."
 	}
 	return "claims." + strconv.QuoteToASCII(name)
 }

@@ -1,0 +1,252 @@
+// Package servicetest runs the real service behind a real gRPC server on a
+// Unix socket, over a fake key store, for tests.
+package servicetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+
+	"github.com/jotsmith/jotsmith/backends/backendtest"
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/authn"
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/signer"
+)
+
+// The names that every Server has.
+const (
+	Profile        = "app"   // granted; takes the claims sub (required) and n
+	Forbidden      = "other" // exists and is granted to nobody here
+	KID            = "kid-1"
+	KeyID          = "id" // of the key in the fake store
+	Generation     = "0123456789abcdef"
+	defaultTimeout = 10 * time.Second
+)
+
+// Options changes what Start starts.
+type Options struct {
+	// Wall is the server's clock; nil means time.Now.
+	Wall func() time.Time
+	// Timeout is the signer's; 0 means 10 s.
+	Timeout time.Duration
+	// MaxInFlight and MaxQueue bound the store; 0 means 64 and 1024.
+	MaxInFlight, MaxQueue int
+	// UID is whom the grant names; nil means the user that runs the test.
+	UID *uint32
+	// Credentials are the server's; nil means those of a Unix socket.
+	Credentials credentials.TransportCredentials
+	// Callers, if set, are whom the grant names.
+	Callers []policy.Match
+	// InProcess says that the fake store is one.
+	InProcess bool
+	// Profiles, if set, replace the profiles; the first is granted.
+	Profiles []claims.Profile
+}
+
+// Server is a running server.
+type Server struct {
+	Store  *backendtest.Fake
+	Signer *signer.Signer
+	Health *health.Server
+	Socket string
+	Log    *Log
+	GRPC   *grpc.Server
+}
+
+// Start starts a server that ends with the test.
+func Start(t testing.TB, opts Options) *Server {
+	t.Helper()
+	store := backendtest.NewFake(t, KeyID)
+	store.InProcess = opts.InProcess
+	logged := &Log{}
+	log := logged.Logger()
+	keys, err := signer.New(signer.Config{
+		Stores: map[string]signer.Store{"store": {
+			Backend:     store,
+			MaxInFlight: orDefault(opts.MaxInFlight, 64),
+			MaxQueue:    orDefault(opts.MaxQueue, 1024),
+			MinTime:     100 * time.Millisecond,
+		}},
+		Keys:    []signer.Key{{Name: "key", Store: "store", ID: KeyID, KID: KID}},
+		Timeout: orDefault(opts.Timeout, defaultTimeout),
+		Random:  rand.Reader,
+		Log:     log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wall := opts.Wall
+	if wall == nil {
+		wall = time.Now
+	}
+	profiles := opts.Profiles
+	if profiles == nil {
+		profiles = Profiles()
+	}
+	svc := service.New(service.Config{
+		Policy:     policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}}}),
+		Claims:     claims.New(profiles, rand.Reader),
+		Signer:     keys,
+		Clock:      service.NewClock(wall),
+		Log:        log,
+		Generation: Generation,
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var watch sync.WaitGroup
+	watch.Go(func() { _ = keys.Run(ctx) })
+	t.Cleanup(func() { // after the server has stopped
+		cancel()
+		watch.Wait()
+		if err := keys.Close(); err != nil {
+			t.Errorf("closing the signer: %v", err)
+		}
+	})
+	s := listen(t, svc, opts.Credentials, logged)
+	s.Store, s.Signer = store, keys
+	return s
+}
+
+// StartService starts a server over any Service; its Store and Signer are nil.
+func StartService(t testing.TB, svc *service.Service) *Server {
+	t.Helper()
+	logged := &Log{}
+	svc.Log = logged.Logger()
+	return listen(t, svc, nil, logged)
+}
+
+func listen(t testing.TB, svc *service.Service, creds credentials.TransportCredentials, logged *Log) *Server {
+	t.Helper()
+	s := &Server{Health: health.NewServer(), Log: logged, Socket: socketPath(t)}
+	if creds == nil {
+		creds = authn.UnixCredentials()
+	}
+	s.GRPC = service.NewServer(svc, service.ServerConfig{
+		Credentials: creds, MaxStreams: 128, Reflection: true, Health: s.Health, Log: logged.Logger(),
+	})
+	listener, err := net.Listen("unix", s.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.GRPC.Serve(listener) })
+	t.Cleanup(func() {
+		s.GRPC.Stop()
+		running.Wait()
+	})
+	return s
+}
+
+func (o *Options) callers() []policy.Match {
+	if o.Callers != nil {
+		return o.Callers
+	}
+	uid := uint32(os.Getuid()) //nolint:gosec // a uid is never negative where Unix sockets are
+	if o.UID != nil {
+		uid = *o.UID
+	}
+	return []policy.Match{{Unix: &policy.UnixMatch{UID: &uid}}}
+}
+
+// Profiles are the profiles of a Server: Profile and Forbidden.
+func Profiles() []claims.Profile {
+	rules := func() map[string]claims.Rule {
+		return map[string]claims.Rule{
+			"iss": {Fixed: []byte(`"https://issuer.example"`)},
+			"aud": {Fixed: []byte(`"https://api.example"`)},
+			"iat": {Computed: claims.IssueTime},
+			"exp": {Computed: claims.ExpireTime},
+			"sub": {Caller: &claims.CallerRule{Type: "string", Required: true, MaxLength: 64}},
+			"n":   {Caller: &claims.CallerRule{Type: "integer"}},
+		}
+	}
+	return []claims.Profile{
+		{Name: Profile, Key: "key", Typ: "JWT", DefaultTTL: 5 * time.Minute, MaxTTL: time.Hour, Rules: rules()},
+		{Name: Forbidden, Key: "key", Typ: "JWT", DefaultTTL: 5 * time.Minute, MaxTTL: time.Hour, Rules: rules()},
+	}
+}
+
+// Dial returns a connection to the server; creds nil means plaintext.
+func (s *Server) Dial(t testing.TB, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
+	conn, err := grpc.NewClient("unix://"+s.Socket, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Tokens returns a client of the TokenService.
+func (s *Server) Tokens(t testing.TB) jotsmithv1.TokenServiceClient {
+	return jotsmithv1.NewTokenServiceClient(s.Dial(t, nil))
+}
+
+// Keys returns a client of the KeyService.
+func (s *Server) Keys(t testing.TB) jotsmithv1.KeyServiceClient {
+	return jotsmithv1.NewKeyServiceClient(s.Dial(t, nil))
+}
+
+// Log collects what the server logs.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Logger returns a logger of every level into l.
+func (l *Log) Logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// Write appends a line.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns all that was logged.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// socketPath returns a short path: a Unix socket's has at most 104 bytes.
+func socketPath(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "jot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var unset T
+	if v == unset {
+		return otherwise
+	}
+	return v
+}
