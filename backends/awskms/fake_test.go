@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"testing"
 
 	"github.com/jotsmith/jotsmith/backends"
@@ -20,10 +21,6 @@ func TestContractOnTheFake(t *testing.T) {
 	s.SetAlias("alias/contract", s.AddKey(keys[1]))
 	disabled := s.AddKey(newKey(t))
 	s.SetDisabled(disabled, true)
-	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	backendtest.Run(t, backendtest.Harness{
 		Open: func(t *testing.T) backends.KeyBackend { return open(t, s.URI("rate=100000")) },
 		Keys: [2]backendtest.Key{
@@ -33,7 +30,7 @@ func TestContractOnTheFake(t *testing.T) {
 		Unknown:    "1234abcd-12ab-34cd-56ef-1234567890ab",
 		Malformed:  malformedIDs(),
 		Disabled:   disabled,
-		WrongCurve: s.AddKey(p384),
+		WrongCurve: s.AddKey(newP384(t)),
 		Outage: func(*testing.T) func() {
 			s.Inject(kmsfake.Fault{Reset: true})
 			return s.Clear
@@ -42,13 +39,25 @@ func TestContractOnTheFake(t *testing.T) {
 	})
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey  { return generate(t, elliptic.P256()) }
+func newP384(t testing.TB) *ecdsa.PrivateKey { return generate(t, elliptic.P384()) }
+
+func generate(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return key
+}
+
+func mustSPKI(t testing.TB, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // startFake serves one key and returns its ARN.

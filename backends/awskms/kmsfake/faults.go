@@ -14,9 +14,9 @@ type Fault struct {
 
 	Delay   time.Duration   // answers so much later
 	Hold    <-chan struct{} // answers once it is closed
-	Hang    bool          // answers nothing until the caller leaves or the server closes
-	Reset   bool          // resets the connection
-	Status  int           // answers an error of this HTTP status, Code and Message
+	Hang    bool            // answers nothing until the caller leaves or the server closes
+	Reset   bool            // resets the connection
+	Status  int             // answers an error of this HTTP status, Code and Message
 	Code    string
 	Message string
 	Body    string // answers this text with the status 200
