@@ -97,7 +97,7 @@ func (c *Catalog) Key(profile string) (string, bool) {
 // now. It fails with a *[Refusal] that names every fault of the request.
 func (c *Catalog) Build(grant policy.Grant, req Request, now time.Time) (Set, error) {
 	p, ok := c.profiles[grant.Profile()]
-	if !ok || grant == (policy.Grant{}) {
+	if !ok || grant.Profile() == "" {
 		return Set{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
 	}
 	var refusal Refusal

@@ -207,7 +207,7 @@ func syntaxError(err error) error {
 		return errors.New("a name stands twice in one object")
 	}
 	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
+	if errors.As(err, &syntactic) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("not valid JSON at byte " + strconv.FormatInt(syntactic.ByteOffset, 10))
 	}
 	return errors.New("not valid JSON: it ends too early")
