@@ -29,7 +29,7 @@ func findKey(s *session, want keyID) (key, error) {
 		return key{}, fail(backends.ErrKeyUnsuitable, "more than one private key is %s: name both id=%%XX and object=NAME", want)
 	}
 	o := object{s, handles[0]}
-	k := key{handle: handles[0], epoch: s.token.epoch, login: s.login}
+	k := key{handle: handles[0], token: s.token, login: s.login}
 	real, err := o.identity()
 	if err != nil {
 		return key{}, err

@@ -12,10 +12,10 @@ import (
 )
 
 // key is a private key as found on the token. Its handle is good for one login
-// in one epoch.
+// with the token as it was found.
 type key struct {
 	handle    p11.ObjectHandle
-	epoch     uint64
+	token     *hsmToken
 	login     uint64
 	public    *ecdsa.PublicKey
 	canonical string
@@ -58,7 +58,7 @@ func (r *keyring) cached(id string, s *session) (key, bool, error) {
 	if e == nil {
 		return key{}, false, nil
 	}
-	fresh := e.found.epoch == s.token.epoch && e.found.login == s.login
+	fresh := e.found.token == s.token && e.found.login == s.login
 	return e.found, fresh, e.latched
 }
 

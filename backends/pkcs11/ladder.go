@@ -23,7 +23,7 @@ func (b *backend) call(ctx context.Context, id string, f func(*session, keyID) e
 	for {
 		token, login, err := b.try(ctx, run)
 		if err == nil {
-			b.link.prove(token.epoch)
+			b.link.prove(token)
 			return nil
 		}
 		if ctxErr := ctx.Err(); ctxErr != nil {
@@ -39,7 +39,7 @@ func (b *backend) call(ctx context.Context, id string, f func(*session, keyID) e
 		case rungLogin:
 			b.login.lost(login)
 		case rungDevice:
-			b.link.lose(token.epoch, err)
+			b.link.lost(token, err)
 		}
 	}
 }

@@ -26,25 +26,28 @@ type login struct {
 	count uint64     // logins made so far
 }
 
-// loginMade is a login that succeeded, and the link's epoch that it is good for.
-type loginMade struct{ serial, epoch uint64 }
+// loginMade is a login that succeeded with the token as it was found.
+type loginMade struct {
+	serial uint64
+	token  *hsmToken
+}
 
 // ensure logs the token in unless it is. It notes in the session which login it
 // works under: handles found under another are not to be used.
 func (l *login) ensure(s *session) error {
-	if made := l.current.Load(); made != nil && made.epoch == s.token.epoch {
+	if made := l.current.Load(); made != nil && made.token == s.token {
 		s.login = made.serial
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	made := l.current.Load()
-	if made == nil || made.epoch != s.token.epoch {
+	if made == nil || made.token != s.token {
 		if err := l.make(s); err != nil {
 			return err
 		}
 		l.count++
-		made = &loginMade{serial: l.count, epoch: s.token.epoch}
+		made = &loginMade{serial: l.count, token: s.token}
 		l.current.Store(made)
 	}
 	s.login = made.serial

@@ -53,7 +53,7 @@ type module struct {
 	ready      bool   // initialised, and not about to be finalised
 	active     int    // calls inside the library
 	idle       chan struct{}
-	linked     map[*link]hsmToken
+	linked     map[*link]*hsmToken
 }
 
 // acquire loads the module at the config's path, or shares the loaded one.
@@ -76,7 +76,7 @@ func (r *registry) acquire(c config) (*module, error) {
 			ctx:    ctx,
 			turn:   make(chan struct{}, 1),
 			life:   make(chan struct{}, 1),
-			linked: map[*link]hsmToken{},
+			linked: map[*link]*hsmToken{},
 		}
 		r.byPath[c.modulePath] = m
 	}
@@ -169,7 +169,7 @@ func (m *module) renew(l *link, seen uint64, drain time.Duration, stop <-chan st
 // module is then not finalised under it: tokens fail one by one.
 func (m *module) servesOthers(l *link, generation uint64) bool {
 	m.mu.Lock()
-	var others []hsmToken
+	var others []*hsmToken
 	for other, token := range m.linked {
 		if other != l && token.generation == generation {
 			others = append(others, token)
@@ -252,7 +252,7 @@ func (m *module) initialize() (uint64, error) {
 }
 
 // join and part keep the list of links whose token is at hand.
-func (m *module) join(l *link, token hsmToken) {
+func (m *module) join(l *link, token *hsmToken) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.linked[l] = token

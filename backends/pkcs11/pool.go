@@ -240,7 +240,7 @@ func (w *worker) serve(t *task) error {
 // prepare makes the session one with the token, logged in.
 func (w *worker) prepare(token *hsmToken) error {
 	s := &w.session
-	if s.open && s.token.epoch != token.epoch {
+	if s.open && s.token != token {
 		if s.token.generation == token.generation {
 			w.evict()
 		}
