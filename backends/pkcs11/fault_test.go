@@ -42,6 +42,8 @@ const (
 	wordSignMicros
 	wordOverlaps
 	wordNoLocks
+	wordLostAnswers
+	wordLoginCrashes
 	wordCounters = 32
 	wordsLen     = 64
 )
@@ -67,6 +69,7 @@ const (
 const (
 	faultPIN = "right-pin"
 	wrongPIN = "wrong-pin"
+	allTries = 10
 	always   = 1 << 30 // times to fail
 )
 
@@ -108,7 +111,7 @@ func newFaultHSM(t testing.TB) *faultHSM {
 	}
 	t.Cleanup(func() { _ = syscall.Munmap(mapped) })
 	h.words = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(mapped))), wordsLen)
-	h.set(wordTriesLeft, 10)
+	h.set(wordTriesLeft, allTries)
 	return h
 }
 

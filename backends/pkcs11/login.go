@@ -85,9 +85,50 @@ func (l *login) tryPIN(s *session, user uint) error {
 	}
 	defer p.wipe()
 	serial := s.token.info.SerialNumber
-	if kind, err := l.refused(serial, p); err != nil {
+	memory := l.module.pins
+	digest := memory.digest(serial, p)
+	if err := l.mayTry(s, p, digest); err != nil {
 		return err
-	} else if kind != nil {
+	}
+	if err := memory.note(digest, verdictPending); err != nil {
+		return err
+	}
+	err = s.ctx.Login(s.handle, user, p.borrow())
+	if err == nil || errors.Is(err, p11.Error(p11.CKR_USER_ALREADY_LOGGED_IN)) {
+		return memory.note(digest, verdictFine)
+	}
+	kind, step := judge(err)
+	switch {
+	case kind == backends.ErrPINIncorrect:
+		// It outlives the process: see pin-state.
+		return fail(kind, "C_Login: %w: write the right PIN into %s",
+			errors.Join(err, memory.note(digest, verdictIncorrect), l.state.add(serial, p)), l.pinPath)
+	case kind == backends.ErrPINLocked:
+		// This does not: the PIN may be the right one.
+		return fail(kind, "C_Login: %w: have the security officer unlock the user PIN, then restart",
+			errors.Join(err, memory.note(digest, verdictLocked)))
+	case step == rungDevice:
+		return calling("C_Login", err) // no verdict: it stays pending
+	}
+	return calling("C_Login", errors.Join(err, memory.note(digest, verdictFine)))
+}
+
+// mayTry says why the PIN must not be handed to the token, or nil.
+func (l *login) mayTry(s *session, p pin, digest pinDigest) error {
+	before := l.module.pins.verdict(digest)
+	if before.kind() == nil {
+		refused, err := l.state.has(s.token.info.SerialNumber, p)
+		if err != nil {
+			return err
+		}
+		if refused {
+			before = verdictIncorrect
+			if err := l.module.pins.note(digest, before); err != nil {
+				return err
+			}
+		}
+	}
+	if kind := before.kind(); kind != nil {
 		return fail(kind, "the token refused the PIN in %s before and it is not tried again: write the right PIN into that file "+
 			"(if the token has been given this PIN since, %s)", l.pinPath, l.state.remedy())
 	}
@@ -95,46 +136,16 @@ func (l *login) tryPIN(s *session, user uint) error {
 	if err != nil {
 		return calling("C_GetTokenInfo", err)
 	}
+	const mend = "log in once with the right PIN by another tool, such as pkcs11-tool --login --test"
 	switch {
 	case info.Flags&p11.CKF_USER_PIN_LOCKED != 0:
 		return fail(backends.ErrPINLocked, "no login is tried: have the security officer unlock the user PIN")
 	case info.Flags&p11.CKF_USER_PIN_FINAL_TRY != 0:
-		return fail(backends.ErrPINLocked, "one more wrong PIN would lock it, so no login is tried: "+
-			"log in once with the right PIN by another tool, such as pkcs11-tool --login --test")
+		return fail(backends.ErrPINLocked, "one more wrong PIN would lock it, so no login is tried: "+mend)
+	case before == verdictPending && info.Flags&p11.CKF_USER_PIN_COUNT_LOW != 0:
+		// The last try got no answer, and the token counts a wrong one.
+		return fail(backends.ErrPINIncorrect, "the device failed while it had the PIN in %s, and counts a wrong try since: "+
+			"write the right PIN into that file, or %s", l.pinPath, mend)
 	}
-	err = s.ctx.Login(s.handle, user, p.borrow())
-	if err == nil || errors.Is(err, p11.Error(p11.CKR_USER_ALREADY_LOGGED_IN)) {
-		return nil
-	}
-	switch kind, _ := judge(err); kind {
-	case backends.ErrPINIncorrect, backends.ErrPINLocked:
-		return l.refuse(serial, p, kind, err)
-	}
-	return calling("C_Login", err)
-}
-
-// refused returns the Kind with which the PIN was refused, here or before a
-// restart; nil if it was not.
-func (l *login) refused(serial string, p pin) (kind, err error) {
-	if kind := l.module.refused.has(serial, p); kind != nil {
-		return kind, nil
-	}
-	known, err := l.state.has(serial, p)
-	if !known || err != nil {
-		return nil, err
-	}
-	l.module.refused.add(serial, p, backends.ErrPINIncorrect)
-	return backends.ErrPINIncorrect, nil
-}
-
-// refuse remembers a refusal. Only a wrong PIN outlives the process: a PIN that
-// met a locked token may be the right one.
-func (l *login) refuse(serial string, p pin, kind, err error) error {
-	l.module.refused.add(serial, p, kind)
-	if kind == backends.ErrPINIncorrect {
-		if stateErr := l.state.add(serial, p); stateErr != nil {
-			return fail(kind, "C_Login: %w, and it cannot be remembered: %w", err, stateErr)
-		}
-	}
-	return fail(kind, "C_Login: %w: write the right PIN into %s", err, l.pinPath)
+	return nil
 }

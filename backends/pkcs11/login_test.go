@@ -103,8 +103,8 @@ func TestWrongPINIsTriedOnceAndMendedInPlace(t *testing.T) {
 	h.setPIN(t, faultPIN)
 	mustSign(t, b)
 	mustSign(t, again)
-	if got := h.get(wordTriesLeft); got != 9 {
-		t.Errorf("%d tries left of 10, want 9", got)
+	if got := h.get(wordTriesLeft); got != allTries {
+		t.Errorf("%d tries left after a login, want all", got)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestNoLoginAtTheFinalTryOrWhenLocked(t *testing.T) {
 			if got := h.calls(callLogin); got != 0 {
 				t.Errorf("%d calls of C_Login, want none", got)
 			}
-			h.set(wordTriesLeft, 10)
+			h.set(wordTriesLeft, allTries)
 			mustSign(t, b)
 		})
 	}
@@ -170,6 +170,34 @@ func TestRefusedPINOutlivesTheProcess(t *testing.T) {
 	write(t, file, string(text)+"torn li", 0o600)
 	_, err = open(t.Context(), first.uri("pin-state="+state), b.log, quick())
 	wantKind(t, err, backends.ErrAccessDenied)
+}
+
+func TestLoginWithoutAnAnswerIsRepeatedOnlyIfItDidNotCount(t *testing.T) {
+	for name, c := range map[string]struct {
+		pin  string
+		want uint32 // tries left
+	}{"right": {faultPIN, allTries}, "wrong": {wrongPIN, allTries - 1}} {
+		t.Run(name, func(t *testing.T) {
+			h := newFaultHSM(t)
+			h.setPIN(t, c.pin)
+			h.set(wordLostAnswers, 1)
+			b := openQuick(t, h.uri())
+			for range 10 {
+				err := signOnce(b, t)
+				if c.pin == faultPIN && err != nil {
+					t.Fatalf("Sign with the right PIN: %v", err)
+				}
+				if c.pin == wrongPIN {
+					wantKind(t, err, backends.ErrPINIncorrect)
+				}
+			}
+			if got := h.get(wordTriesLeft); got != c.want {
+				t.Errorf("%d tries left, want %d", got, c.want)
+			}
+			h.setPIN(t, faultPIN)
+			mustSign(t, b)
+		})
+	}
 }
 
 func TestReinitialisationKeepsThePINRules(t *testing.T) {

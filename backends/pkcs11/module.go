@@ -24,11 +24,15 @@ import (
 // C_Initialize and C_Finalize act on the whole process, so what knows about
 // them must be the process's too. A second C_Initialize is refused by the
 // module, and a second C_Finalize ends everybody's sessions.
-var modules = registry{byPath: map[string]*module{}}
+//
+// What is known of PINs is kept here too, and for good: a configuration that is
+// loaded again with the same wrong PIN must not try it again.
+var modules = registry{byPath: map[string]*module{}, pins: map[string]*pinMemory{}}
 
 type registry struct {
 	mu     sync.Mutex
 	byPath map[string]*module
+	pins   map[string]*pinMemory
 }
 
 // errLost says that the module is not initialised, or no longer in the
@@ -40,7 +44,7 @@ var errLost = errors.New("the module is being initialised again")
 // crash when unloaded), but is finalised when its last user leaves.
 type module struct {
 	ctx      *p11.Ctx
-	refused  refusedPINs
+	pins     *pinMemory
 	turn     chan struct{} // one place: held by a call when serialize is set
 	life     chan struct{} // one place: held across C_Initialize and C_Finalize
 	reserved *C.char       // init-args, as C_Initialize gets them
@@ -74,6 +78,7 @@ func (r *registry) acquire(c config) (*module, error) {
 		}
 		m = &module{
 			ctx:    ctx,
+			pins:   r.pinsOf(c.modulePath),
 			turn:   make(chan struct{}, 1),
 			life:   make(chan struct{}, 1),
 			linked: map[*link]*hsmToken{},
@@ -89,6 +94,17 @@ func (r *registry) acquire(c config) (*module, error) {
 	m.refs++
 	m.serialize, m.initArgs = c.serialize, c.initArgs
 	return m, nil
+}
+
+// pinsOf returns the memory of the PINs of a module's tokens. The caller holds
+// the registry's lock.
+func (r *registry) pinsOf(path string) *pinMemory {
+	m := r.pins[path]
+	if m == nil {
+		m = newPINMemory()
+		r.pins[path] = m
+	}
+	return m
 }
 
 // release gives back what acquire gave. The last one finalises, which no call

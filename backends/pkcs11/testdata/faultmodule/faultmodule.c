@@ -42,6 +42,8 @@ enum word {
 	SIGN_MICROS,   /* how long C_Sign takes */
 	OVERLAPS,      /* counted: calls that came while another was inside */
 	NO_LOCKS,      /* C_Initialize refuses CKF_OS_LOCKING_OK */
+	LOST_ANSWERS,  /* C_Login does its work and answers DEVICE_ERROR, so many times */
+	LOGIN_CRASHES, /* C_Login does its work and crashes the process */
 	COUNTERS = 32  /* from here: how often each call was made */
 };
 
@@ -50,7 +52,7 @@ enum call {
 	LOGIN, FIND_INIT, FIND, FIND_FINAL, GET_ATTRIBUTE, SIGN_INIT, SIGN
 };
 
-enum { WORDS = 64, SLOT = 7, SESSIONS = 256, PRIVATE_KEY = 1, PUBLIC_KEY = 2 };
+enum { ALL_TRIES = 10, WORDS = 64, SLOT = 7, SESSIONS = 256, PRIVATE_KEY = 1, PUBLIC_KEY = 2 };
 
 static const char PIN[] = "right-pin";
 
@@ -196,6 +198,8 @@ static CK_RV GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	memcpy(info->label, "fault", 5);
 	memcpy(info->serialNumber, "F1", 2);
 	info->flags = CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED;
+	if (!get(NO_FLAGS) && get(TRIES_LEFT) < ALL_TRIES)
+		info->flags |= CKF_USER_PIN_COUNT_LOW;
 	if (!get(NO_FLAGS) && get(TRIES_LEFT) == 1)
 		info->flags |= CKF_USER_PIN_FINAL_TRY;
 	if (!get(NO_FLAGS) && get(TRIES_LEFT) == 0)
@@ -254,6 +258,7 @@ static CK_RV GetSessionInfo(CK_SESSION_HANDLE handle, CK_SESSION_INFO *info)
 static CK_RV Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG len)
 {
 	struct session *s;
+	int wrong;
 	BEGIN(LOGIN);
 	if ((s = session_of(handle)) == NULL)
 		return end(CKR_SESSION_HANDLE_INVALID);
@@ -263,10 +268,18 @@ static CK_RV Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, CK_UTF8CHAR *pin
 		return end(CKR_USER_ALREADY_LOGGED_IN);
 	if (get(TRIES_LEFT) == 0)
 		return end(CKR_PIN_LOCKED);
-	if (len != strlen(PIN) || memcmp(pin, PIN, len) != 0) {
+	wrong = len != strlen(PIN) || memcmp(pin, PIN, len) != 0;
+	if (wrong)
 		put(TRIES_LEFT, get(TRIES_LEFT) - 1);
-		return end(CKR_PIN_INCORRECT);
+	if (get(LOGIN_CRASHES))
+		*(volatile int *)8 = 1;
+	if (get(LOST_ANSWERS) > 0) {
+		put(LOST_ANSWERS, get(LOST_ANSWERS) - 1);
+		return end(CKR_DEVICE_ERROR);
 	}
+	if (wrong)
+		return end(CKR_PIN_INCORRECT);
+	put(TRIES_LEFT, ALL_TRIES);
 	if (user == CKU_CONTEXT_SPECIFIC)
 		s->authenticated = 1;
 	else
