@@ -40,9 +40,7 @@ func (b *Backend) call(ctx context.Context, limited bool, try func(context.Conte
 				return err
 			}
 		}
-		tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
-		err := try(tryCtx)
-		cancel()
+		err := once(ctx, try)
 		if err == nil {
 			return nil
 		}
@@ -65,6 +63,23 @@ func (b *Backend) call(ctx context.Context, limited bool, try func(context.Conte
 			return err
 		}
 	}
+}
+
+// once makes one try, which ends with ctx or after tryTimeout. The context of
+// a try that succeeded is never cancelled, not even when the caller ends its
+// own right after: net/http might see that before it has the connection back,
+// and close it.
+func once(ctx context.Context, try func(context.Context) error) error {
+	tryCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	timer := time.AfterFunc(tryTimeout, cancel)
+	defer timer.Stop()
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	err := try(tryCtx)
+	if err != nil {
+		cancel()
+	}
+	return err
 }
 
 // spend waits for the limiter, or says at once that the wait is too long.

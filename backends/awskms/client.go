@@ -1,9 +1,11 @@
 package awskms
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -69,7 +71,7 @@ func newClient(ctx context.Context, s settings) (*kms.Client, *http.Client, erro
 		cfg.Credentials = aws.NewCredentialsCache(assume, window)
 	}
 	store := kms.NewFromConfig(cfg, func(o *kms.Options) {
-		o.HTTPClient = client
+		o.HTTPClient = inMemory{client}
 		o.Credentials = credentials{o.Credentials}
 		// The SDK's retries back off for seconds and its adaptive mode delays
 		// healthy calls too: the tries are in calls.go.
@@ -107,4 +109,23 @@ func signingClient(from config.HTTPClient, maxInFlight int) *http.Client {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// inMemory gives net/http a body that it knows to lie in memory, in place of
+// the SDK's wrapper. A request is then one write, it is sent again when the
+// server has closed a kept connection, and the connection is kept afterwards:
+// the wrapper, once closed, fails the write that net/http has not quite ended,
+// about once in a hundred calls.
+type inMemory struct{ *http.Client }
+
+func (c inMemory) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		r.Body, _ = r.GetBody()
+	}
+	return c.Client.Do(r)
 }

@@ -147,9 +147,11 @@ func fakeCredentials(t *testing.T) {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "credentials"))
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func open(t *testing.T, uri string) *awskms.Backend {
 	t.Helper()
-	b, err := awskms.Open(t.Context(), uri, slog.New(slog.DiscardHandler))
+	b, err := awskms.Open(t.Context(), uri, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
