@@ -13,9 +13,8 @@ func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Check a configuration, or print its schema",
-		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newConfigCheck(), newConfigSchema())
+	group(cmd, newConfigCheck(), newConfigSchema())
 	return cmd
 }
 

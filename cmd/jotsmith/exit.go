@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -51,29 +49,31 @@ func fail(code int, err error) error {
 	return &exitError{code, err}
 }
 
-// fromServer turns the status of a failed RPC into what a person reads: the
-// reason, the message, the violations, and when to try again.
-func fromServer(err error) error {
+// fault turns the status of a failed RPC into what a person reads: the reason,
+// the message, the violations, and when to try again.
+func (c *client) fault(err error) error {
 	st, ok := status.FromError(err)
 	if !ok {
 		return fail(exitFailure, err)
 	}
-	var b strings.Builder
+	reason, retry := "", ""
 	for _, detail := range st.Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok {
-			b.WriteString(info.GetReason() + ": ")
+		switch d := detail.(type) {
+		case *errdetails.ErrorInfo:
+			reason = d.GetReason()
+		case *errdetails.RetryInfo:
+			retry = fmt.Sprintf(" (try again in %s)", d.GetRetryDelay().AsDuration().Round(time.Millisecond))
 		}
 	}
-	if b.Len() == 0 {
-		b.WriteString(st.Code().String() + ": ")
+	switch {
+	case reason != "":
+		err = fmt.Errorf("%s: %s%s", reason, st.Message(), retry)
+	case st.Code() == codes.Unavailable: // nothing that Jotsmith says lacks a reason
+		err = fmt.Errorf("cannot reach the server at %s (--address or JOTSMITH_ADDRESS): %s", c.address, st.Message())
+	default:
+		err = fmt.Errorf("%s: %s", st.Code(), st.Message())
 	}
-	b.WriteString(st.Message())
-	for _, detail := range st.Details() {
-		if retry, ok := detail.(*errdetails.RetryInfo); ok {
-			fmt.Fprintf(&b, " (try again in %s)", retry.GetRetryDelay().AsDuration().Round(time.Millisecond))
-		}
-	}
-	return fail(exitCodeOf(st.Code()), errors.New(b.String()))
+	return fail(exitCodeOf(st.Code()), err)
 }
 
 func exitCodeOf(code codes.Code) int {

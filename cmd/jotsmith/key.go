@@ -26,9 +26,8 @@ func newKey() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
 		Short: "Look at keys",
-		Args:  cobra.NoArgs,
 	}
-	cmd.AddCommand(newKeyDescribe(), newKeyList())
+	group(cmd, newKeyDescribe(), newKeyList())
 	return cmd
 }
 
@@ -185,7 +184,7 @@ func (c *client) keySet(ctx context.Context, profile string) (jose.JSONWebKeySet
 	defer conn.Close() //nolint:errcheck // one call was all
 	resp, err := jotsmithv1.NewKeyServiceClient(conn).ListKeys(ctx, &jotsmithv1.ListKeysRequest{Profile: profile})
 	if err != nil {
-		return jose.JSONWebKeySet{}, fromServer(err)
+		return jose.JSONWebKeySet{}, c.fault(err)
 	}
 	var set jose.JSONWebKeySet
 	for _, key := range resp.GetKeys() {

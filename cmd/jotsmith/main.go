@@ -68,8 +68,15 @@ Exit codes:
   curl -H "Authorization: Bearer $(jotsmith token --profile asc)" https://api.appstoreconnect.apple.com/v1/apps`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
-	root.AddCommand(newServe(), newToken(), newInspect(), newConfig(), newKey(), newVersion())
+	group(root, newServe(), newToken(), newInspect(), newConfig(), newKey(), newVersion())
 	return root
+}
+
+// group makes a command one that has only commands below it: alone it prints
+// its help, and with any other word it fails.
+func group(cmd *cobra.Command, commands ...*cobra.Command) {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(commands...)
 }

@@ -81,7 +81,7 @@ func (f *tokenFlags) run(ctx context.Context, hasTTL bool, stdin io.Reader, stdo
 	defer cancel()
 	resp, err := jotsmithv1.NewTokenServiceClient(conn).MintToken(ctx, req)
 	if err != nil {
-		return fromServer(err)
+		return f.client.fault(err)
 	}
 	text, err := f.render(resp)
 	if err != nil {

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/jotsmith/jotsmith"
+
+// TestImportsPointDown reads the import graph of the program and fails on an
+// arrow that points up: from a step of the data path to a later one, from a
+// backend to anything but package backends, from anything to cmd.
+func TestImportsPointDown(t *testing.T) {
+	allowed := map[string][]string{
+		"service/token":  {},
+		"service/authn":  {},
+		"service/policy": {"service/authn"},
+		"service/claims": {"service/policy"},
+		"service/signer": {"service/claims", "service/token", "backends"},
+		"service": {
+			"service/authn", "service/policy", "service/claims", "service/signer", "service/token",
+			"backends", "proto/jotsmith/v1",
+		},
+		"backends": {},
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "../../...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(pkg.ImportPath, module+"/")
+		for _, imported := range pkg.Imports {
+			to, ours := strings.CutPrefix(imported, module+"/")
+			if ours && !mayImport(allowed, name, to) {
+				t.Errorf("%s imports %s", name, to)
+			}
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d packages were looked at", seen)
+	}
+}
+
+func mayImport(allowed map[string][]string, from, to string) bool {
+	list, listed := allowed[from]
+	switch {
+	case listed:
+		return slices.Contains(list, to)
+	case strings.HasPrefix(from, "cmd/"):
+		return true
+	case strings.HasPrefix(to, "cmd/"):
+		return false
+	case from == "service/servicetest": // runs everything below cmd
+		return true
+	case strings.HasPrefix(from, "backends/"):
+		// A backend may have packages of its own below it.
+		return to == "backends" || strings.HasPrefix(to, strings.Join(strings.SplitN(from, "/", 3)[:2], "/")+"/")
+	default: // proto, and whatever comes without a rule
+		return strings.HasPrefix(from, "proto/") && strings.HasPrefix(to, "proto/")
+	}
+}
+
+// TestShapeOfTheHouse checks what docs/design.md says of sizes and names.
+func TestShapeOfTheHouse(t *testing.T) {
+	const longest = 600
+	walk(t, func(file string) {
+		dir := path.Base(path.Dir(file))
+		if slices.Contains([]string{"util", "utils", "common", "types", "helpers", "pkg"}, dir) {
+			t.Errorf("%s: a package named %s says nothing", file, dir)
+		}
+		if path.Ext(file) != ".go" || strings.HasSuffix(file, ".pb.go") {
+			return
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := 0
+		for scan := bufio.NewScanner(bytes.NewReader(source)); scan.Scan(); lines++ {
+			if strings.HasPrefix(scan.Text(), "func init()") {
+				t.Errorf("%s:%d: registers itself in init; say it in cmd/jotsmith", file, lines+1)
+			}
+		}
+		if lines > longest {
+			t.Errorf("%s has %d lines; %d is the most", file, lines, longest)
+		}
+	})
+}
+
+// TestOnlyTheBackendListNamesBackends keeps a new backend to one line here.
+func TestOnlyTheBackendListNamesBackends(t *testing.T) {
+	walk(t, func(file string) {
+		if path.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") || strings.Contains(file, "/backends/") || strings.Contains(file, "cmd/internal/") {
+			return
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, backend := range []string{"filekey", "awskms", "pkcs11"} {
+			if bytes.Contains(source, []byte(module+"/backends/"+backend)) && path.Base(file) != "backends.go" {
+				t.Errorf("%s imports %s; only cmd/jotsmith/backends.go does", file, backend)
+			}
+		}
+	})
+}
+
+// walk visits the files of the tree, without what is not the project's own.
+func walk(t *testing.T, visit func(file string)) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir("../..", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if name := entry.Name(); name != ".." && (strings.HasPrefix(name, ".") || name == "bin" || name == "third_party") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		files++
+		visit(filepath.ToSlash(file))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 50 {
+		t.Errorf("only %d files were looked at", files)
+	}
+}
