@@ -9,6 +9,7 @@ package claims
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"slices"
@@ -258,5 +259,10 @@ func appendUUID(b []byte, random io.Reader) ([]byte, error) {
 	}
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
-	return fmt.Appendf(b, `"%x-%x-%x-%x-%x"`, u[:4], u[4:6], u[6:8], u[8:10], u[10:]), nil
+	b = hex.AppendEncode(append(b, '"'), u[:4])
+	b = hex.AppendEncode(append(b, '-'), u[4:6])
+	b = hex.AppendEncode(append(b, '-'), u[6:8])
+	b = hex.AppendEncode(append(b, '-'), u[8:10])
+	b = hex.AppendEncode(append(b, '-'), u[10:])
+	return append(b, '"'), nil
 }
