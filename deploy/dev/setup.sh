@@ -49,10 +49,10 @@ fi
 
 deploy/dev/kms.sh install
 
-# PyJWT in a virtual environment: a verifier of tokens that is not ours and not
-# in Go.
+# PyJWT and grpcio in a virtual environment: a verifier of tokens that is not
+# ours and not in Go, and a caller in another language.
 if ! cmp -s deploy/dev/requirements.txt .cache/verify/installed; then
-	echo "installing PyJWT into .cache/verify"
+	echo "installing PyJWT and grpcio into .cache/verify"
 	python3 -m venv --clear .cache/verify
 	.cache/verify/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/dev/requirements.txt
 	cp deploy/dev/requirements.txt .cache/verify/installed

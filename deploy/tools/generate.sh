@@ -1,7 +1,8 @@
 #!/bin/bash
-# Writes what is generated from proto/jotsmith: *.pb.go beside each proto and
-# the config file's JSON Schema. With --check it writes nothing and fails when
-# the working tree holds anything else than what would be written.
+# Writes what is generated from proto/jotsmith: *.pb.go beside each proto, the
+# config file's JSON Schema, and its reference. With --check it writes nothing
+# and fails when the working tree holds anything else than what would be
+# written.
 #
 # Run by `make generate` and `make check-generated`, which build the tools.
 set -euo pipefail
@@ -9,15 +10,19 @@ cd "$(dirname "$0")/../.."
 export PATH="$PWD/.cache/bin:$PATH"
 
 config_schema=cmd/internal/config/config.schema.json
+config_doc=docs/config.md
 
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 buf generate --template proto/buf.gen.yaml --path proto/jotsmith -o "$fresh"
 
 # The layout of the tree: generated file, then its place.
-mkdir -p "$fresh/tree/proto" "$fresh/tree/$(dirname "$config_schema")"
+mkdir -p "$fresh/tree/proto" "$fresh/tree/$(dirname "$config_schema")" "$fresh/tree/$(dirname "$config_doc")"
 mv "$fresh/proto/jotsmith" "$fresh/tree/proto/"
 cp "$fresh/schema/jotsmith.config.v1.Config.schema.strict.bundle.json" "$fresh/tree/$config_schema"
+
+buf build --path proto/jotsmith/config --as-file-descriptor-set -o "$fresh/config.binpb"
+go run ./cmd/internal/configdoc <"$fresh/config.binpb" >"$fresh/tree/$config_doc"
 
 # Both lists, so that the output of a proto that is gone counts as drift.
 {
