@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -28,10 +27,10 @@ func Decode(compact string) (Decoded, error) {
 	if len(compact) > MaxSize {
 		return Decoded{}, fmt.Errorf("longer than %d bytes", MaxSize)
 	}
-	parts := strings.Split(compact, ".")
-	if len(parts) != 3 {
-		return Decoded{}, fmt.Errorf("%d parts separated by dots, and a JWT has 3", len(parts))
+	if dots := strings.Count(compact, "."); dots != 2 {
+		return Decoded{}, fmt.Errorf("%d parts separated by dots, and a JWT has 3", dots+1)
 	}
+	parts := strings.Split(compact, ".")
 	header, err := decodeObject(parts[0])
 	if err != nil {
 		return Decoded{}, fmt.Errorf("header: %w", err)
@@ -63,7 +62,7 @@ func decodeObject(segment string) (jsontext.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	value := jsontext.Value(bytes.TrimSpace(raw))
+	value := jsontext.Value(raw)
 	if !value.IsValid() {
 		return nil, errors.New("not valid JSON, or a name stands twice")
 	}
