@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/jotsmith/jotsmith/backends"
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+)
+
+// The bare servers, each a process of its own.
+const (
+	bareDefault = "default" // grpc-go as it comes
+	bareTuned   = "tuned"   // with goroutines that stay, and fewer collections
+	bareEcho    = "echo"    // as tuned, and answers one token again and again
+)
+
+// bareServer is gRPC and a signature and nothing else: no callers, no grants,
+// no claims, no log. It is what the server is measured against.
+type bareServer struct {
+	jotsmithv1.UnimplementedTokenServiceServer
+	key  *ecdsa.PrivateKey
+	echo *jotsmithv1.MintTokenResponse // nil unless it only echoes
+}
+
+// runBare serves on a Unix socket until ctx ends.
+func runBare(ctx context.Context, kind, socket string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	s := &bareServer{key: key}
+	var options []grpc.ServerOption
+	if kind != bareDefault {
+		debug.SetGCPercent(400)
+		options = append(options, grpc.NumStreamWorkers(128))
+	}
+	if kind == bareEcho {
+		if s.echo, err = s.mint(); err != nil {
+			return err
+		}
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer(options...)
+	jotsmithv1.RegisterTokenServiceServer(server, s)
+	defer context.AfterFunc(ctx, server.Stop)()
+	return server.Serve(listener)
+}
+
+// bareInput has the length of the benched server's signing input.
+var bareInput = strings.Repeat("x", 218) //nolint:gochecknoglobals // a Go constant cannot be made by a call
+
+func (s *bareServer) mint() (*jotsmithv1.MintTokenResponse, error) {
+	if s.echo != nil {
+		return s.echo, nil
+	}
+	digest := sha256.Sum256([]byte(bareInput))
+	der, err := ecdsa.SignASN1(rand.Reader, s.key, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	signature, err := backends.SignatureFromDER(der)
+	if err != nil {
+		return nil, err
+	}
+	return &jotsmithv1.MintTokenResponse{Token: bareInput + "." + base64.RawURLEncoding.EncodeToString(signature[:])}, nil
+}
+
+// MintToken signs.
+func (s *bareServer) MintToken(context.Context, *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
+	return s.mint()
+}
+
+// BatchMintTokens signs one after the other.
+func (s *bareServer) BatchMintTokens(_ context.Context, req *jotsmithv1.BatchMintTokensRequest) (*jotsmithv1.BatchMintTokensResponse, error) {
+	resp := &jotsmithv1.BatchMintTokensResponse{}
+	for range req.GetRequests() {
+		token, err := s.mint()
+		if err != nil {
+			return nil, err
+		}
+		resp.Results = append(resp.Results, &jotsmithv1.BatchMintTokensResult{
+			Outcome: &jotsmithv1.BatchMintTokensResult_Token{Token: token},
+		})
+	}
+	return resp, nil
+}
+
+// startBare starts a bare server as a child of this process.
+func (b *benchmark) startBare(ctx context.Context, kind string) (target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return target{}, err
+	}
+	socket := b.path("bare-" + kind + ".sock")
+	child, err := b.start(ctx, self, nil, roleBare, kind, socket)
+	if err != nil {
+		return target{}, err
+	}
+	return target{pid: child.Process.Pid, address: "unix://" + socket}, nil
+}

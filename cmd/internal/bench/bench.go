@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	quick  bool
+	only   *regexp.Regexp
+	rounds int
+	slice  time.Duration
+	tokens int
+	write  string
+}
+
+// benchmark is one run: a temporary directory, the built server and the
+// children that were started.
+type benchmark struct {
+	options
+	dir       string
+	root      string // the module's directory
+	binary    string
+	key       *ecdsa.PrivateKey
+	keyPEM    []byte // PKCS#8
+	clientTLS *tls.Config
+	children  []*exec.Cmd
+	agents    []namedAgent
+	rows      []*row
+	holdings  []holding
+	held      []held
+	notes     []string // what could not be measured, and why
+}
+
+func (b *benchmark) path(name string) string { return filepath.Join(b.dir, name) }
+
+func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "jotsmith-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b := &benchmark{options: o, dir: dir}
+	defer b.stopChildren()
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	if err := b.addRows(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	err = rounds(ctx, b.rows, o.rounds, o.slice, b.key, func(done, all int) {
+		fmt.Fprintf(progress, "\r%d of %d samples, %s ", done, all, time.Since(began).Round(time.Second))
+	})
+	fmt.Fprintln(progress)
+	if err != nil {
+		return err
+	}
+	if err := b.memoryRun(ctx, progress); err != nil {
+		return err
+	}
+	if err := b.finishAgents(); err != nil {
+		return err
+	}
+	b.print(out)
+	if o.write != "" {
+		return b.writeMarkdown(o.write)
+	}
+	return nil
+}
+
+// prepare builds the program and makes the key and the certificates.
+func (b *benchmark) prepare(ctx context.Context) error {
+	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOMOD: %w", err)
+	}
+	b.root = filepath.Dir(strings.TrimSpace(string(gomod)))
+	b.binary = b.path("jotsmith")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", b.binary, "./cmd/jotsmith")
+	build.Dir = b.root
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	if b.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(b.key)
+	if err != nil {
+		return err
+	}
+	b.keyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err := os.WriteFile(b.path("key.p8"), b.keyPEM, 0o600); err != nil {
+		return err
+	}
+	return b.makeCertificates()
+}
+
+// namedAgent is an agent that is asked at the end for what it has left.
+type namedAgent struct {
+	name string
+	*piped
+}
+
+// add adds a row if -only lets it.
+func (b *benchmark) add(r *row) {
+	if b.only.MatchString(r.section + ": " + r.name) {
+		b.rows = append(b.rows, r)
+	}
+}
+
+func (b *benchmark) addRows(ctx context.Context) error {
+	b.addSigning()
+	for _, add := range []func(context.Context) error{b.addFile, b.addBare, b.addSoftHSM, b.addKMS, b.addEmulator} {
+		if err := add(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *benchmark) addSigning() {
+	const section = "P-256 in one process"
+	b.add(&row{section: section, name: "SignASN1, 1 goroutine", load: b.signing(drawn, 1)})
+	b.add(&row{section: section, name: fmt.Sprintf("SignASN1, %d goroutines", runtime.GOMAXPROCS(0)), load: b.signing(drawn, runtime.GOMAXPROCS(0))})
+	b.add(&row{section: section, name: "RFC 6979 nonce, 1 goroutine", load: b.signing(derived, 1)})
+}
+
+func (b *benchmark) signing(n nonce, goroutines int) load {
+	return func(ctx context.Context, d time.Duration) (sample, error) {
+		return signFor(ctx, b.key, n, goroutines, d)
+	}
+}
+
+// batchSize is the number of tokens in a batch.
+const batchSize = 64
+
+func (b *benchmark) addFile(ctx context.Context) error {
+	const section = "Key in a file"
+	byUnix, byTCP, err := b.startServer(ctx, store{name: "file", uri: "file:" + b.dir, keyID: "key.p8", tls: true})
+	if err != nil {
+		return err
+	}
+	for _, listener := range []struct {
+		name string
+		target
+	}{{"Unix", byUnix}, {"mTLS", byTCP}} {
+		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 1 caller", load: callers(listener.target, 1, 1)})
+		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 16 callers", load: callers(listener.target, 16, 1)})
+		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 64 callers", load: callers(listener.target, 64, 1), limit: 2.2})
+		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 64 callers, each a connection", load: callers(listener.target, 64, 64)})
+		b.add(&row{section: section, name: "Batches of 64, " + listener.name + ", 1 caller", load: batches(listener.target, 1, 1, batchSize), limit: 1.35})
+		b.add(&row{section: section, name: "Batches of 64, " + listener.name + ", 8 callers", load: batches(listener.target, 8, 1, batchSize), limit: 1.35})
+	}
+	return nil
+}
+
+func (b *benchmark) addBare(ctx context.Context) error {
+	const section = "Bare gRPC servers, for comparison"
+	for _, kind := range []string{bareDefault, bareTuned, bareEcho} {
+		t, err := b.startBare(ctx, kind)
+		if err != nil {
+			return err
+		}
+		b.add(&row{section: section, name: "bare " + kind + ", 64 callers", load: callers(t, 64, 1)})
+		b.add(&row{section: section, name: "bare " + kind + ", 64 callers, each a connection", load: callers(t, 64, 64)})
+		b.add(&row{section: section, name: "bare " + kind + ", batches of 64, 8 callers", load: batches(t, 8, 1, batchSize)})
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+)
+
+// target is a server under load: its process and how to reach it.
+type target struct {
+	pid     int
+	address string
+	tls     *tls.Config // nil for a Unix socket
+}
+
+// dial makes the connections and waits until each answers.
+func (t target) dial(ctx context.Context, connections int) ([]*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if t.tls != nil {
+		creds = credentials.NewTLS(t.tls)
+	}
+	conns := make([]*grpc.ClientConn, 0, connections)
+	for range connections {
+		conn, err := grpc.NewClient(t.address,
+			grpc.WithTransportCredentials(creds),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}}),
+		)
+		if err != nil {
+			return nil, errors.Join(err, hangUp(conns))
+		}
+		conns = append(conns, conn)
+		_, err = jotsmithv1.NewTokenServiceClient(conn).MintToken(ctx, request(), grpc.WaitForReady(true))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("first call to %s: %w", t.address, err), hangUp(conns))
+		}
+	}
+	return conns, nil
+}
+
+func hangUp(conns []*grpc.ClientConn) error {
+	var errs []error
+	for _, conn := range conns {
+		errs = append(errs, conn.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// request is what all callers ask for: a token with a claim of their own.
+func request() *jotsmithv1.MintTokenRequest {
+	return &jotsmithv1.MintTokenRequest{Profile: profileName, Claims: `{"sub":"user-8d1f4c20"}`}
+}
+
+// batch is as many requests in one message.
+func batch(size int) *jotsmithv1.BatchMintTokensRequest {
+	b := &jotsmithv1.BatchMintTokensRequest{}
+	for range size {
+		b.Requests = append(b.Requests, request())
+	}
+	return b
+}
+
+// callers is a load of MintToken by so many callers on so many connections,
+// each asking again as soon as it has its token.
+func callers(t target, n, connections int) load {
+	return t.load(n, connections, func(ctx context.Context, client jotsmithv1.TokenServiceClient) (int, error) {
+		resp, err := client.MintToken(ctx, request())
+		if err == nil && resp.GetToken() == "" {
+			err = errors.New("answer without a token")
+		}
+		return 1, err
+	})
+}
+
+// batches is a load of BatchMintTokens.
+func batches(t target, n, connections, size int) load {
+	req := batch(size)
+	return t.load(n, connections, func(ctx context.Context, client jotsmithv1.TokenServiceClient) (int, error) {
+		resp, err := client.BatchMintTokens(ctx, req)
+		if err != nil {
+			return 0, err
+		}
+		return size, tokensIn(resp, size)
+	})
+}
+
+// tokensIn fails unless every one of so many results is a token.
+func tokensIn(resp *jotsmithv1.BatchMintTokensResponse, n int) error {
+	if len(resp.GetResults()) != n {
+		return fmt.Errorf("%d results for %d requests", len(resp.GetResults()), n)
+	}
+	for _, result := range resp.GetResults() {
+		if result.GetToken().GetToken() == "" {
+			return fmt.Errorf("result without a token: %s", result.GetError().GetMessage())
+		}
+	}
+	return nil
+}
+
+func (t target) load(n, connections int, call func(context.Context, jotsmithv1.TokenServiceClient) (int, error)) load {
+	return func(ctx context.Context, d time.Duration) (s sample, err error) {
+		conns, err := t.dial(ctx, connections)
+		if err != nil {
+			return sample{}, err
+		}
+		defer func() { err = errors.Join(err, hangUp(conns)) }()
+		clients := make([]jotsmithv1.TokenServiceClient, len(conns))
+		for i, conn := range conns {
+			clients[i] = jotsmithv1.NewTokenServiceClient(conn)
+		}
+		cpu := func() (time.Duration, error) { return cpuTime(t.pid) }
+		return work(ctx, n, d, cpu, func(ctx context.Context, i int) (int, error) {
+			return call(ctx, clients[i%len(clients)])
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+)
+
+// The parts that this program plays in a process of its own, given as its
+// first argument.
+const (
+	roleBare    = "bare-server" // KIND SOCKET
+	roleCSign   = "c-loop"      // MODULE SESSIONS
+	roleBackend = "backend"     // URI KEY-ID CALLERS
+	roleSDK     = "aws-sdk"     // ENDPOINT KEY-ID CALLERS
+	roleKMS     = "kms-fake"    // KEY-FILE
+)
+
+func isRole(arg string) bool {
+	return slices.Contains([]string{roleBare, roleCSign, roleBackend, roleSDK, roleKMS}, arg)
+}
+
+// runRole plays a part until its input ends or ctx does.
+func runRole(ctx context.Context, role string, args []string) error {
+	number := 0
+	if len(args) > 1 {
+		number, _ = strconv.Atoi(args[len(args)-1]) // the other parts end in no number
+	}
+	switch {
+	case role == roleBare && len(args) == 2:
+		return runBare(ctx, args[0], args[1])
+	case role == roleKMS && len(args) == 1:
+		return runKMS(args[0], os.Stdin, os.Stdout)
+	case role == roleCSign && len(args) == 2:
+		return runAgent(ctx, func(context.Context) (job, error) {
+			loop, err := openCLoop(args[0], number)
+			if err != nil {
+				return job{}, err
+			}
+			return job{run: loop.run, close: func() error { return nil }}, nil
+		}, os.Stdin, os.Stdout)
+	case role == roleBackend && len(args) == 3:
+		return runAgent(ctx, func(ctx context.Context) (job, error) {
+			return openBackend(ctx, args[0], args[1], number)
+		}, os.Stdin, os.Stdout)
+	case role == roleSDK && len(args) == 3:
+		return runAgent(ctx, func(ctx context.Context) (job, error) {
+			return openSDK(ctx, args[0], args[1], number)
+		}, os.Stdin, os.Stdout)
+	}
+	return fmt.Errorf("%s: wrong arguments %q", role, args)
+}
