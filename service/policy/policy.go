@@ -4,6 +4,7 @@ package policy
 
 import (
 	"errors"
+	"iter"
 	"slices"
 
 	"github.com/jotsmith/jotsmith/service/authn"
@@ -35,11 +36,36 @@ type Rule struct {
 
 // Policy holds the rules. It does not change and is safe for concurrent use.
 type Policy struct {
-	rules []Rule
+	rules   []grantee
+	callers map[identity][]int // which rules, by their place in the file, name a caller
+}
+
+// grantee is what a rule gives.
+type grantee struct {
+	name     string
+	profiles []string
+}
+
+// identity is one thing that a caller is known by, as a map's key.
+type identity struct {
+	kind     string // "uid", "gid", "uid and gid", "uri", "dns" or "email"
+	uid, gid uint32
+	name     string
 }
 
 // New returns the policy of these rules. An empty policy grants nothing.
-func New(rules []Rule) *Policy { return &Policy{slices.Clone(rules)} }
+func New(rules []Rule) *Policy {
+	p := &Policy{callers: map[identity][]int{}}
+	for i, rule := range rules {
+		p.rules = append(p.rules, grantee{rule.Name, slices.Clone(rule.Profiles)})
+		for _, m := range rule.Callers {
+			if id, ok := m.identity(); ok {
+				p.callers[id] = append(p.callers[id], i)
+			}
+		}
+	}
+	return p
+}
 
 // Grant is the permission for one caller to mint one profile, made by Decide
 // alone. The zero Grant permits nothing.
@@ -58,63 +84,86 @@ func (g Grant) Profile() string { return g.profile }
 // Rule returns the name of the rule that permitted.
 func (g Grant) Rule() string { return g.rule }
 
-// Decide returns the first rule's Grant that names both the caller and the
-// profile, or ErrNotGranted. It looks at every rule in either case, so that
-// the time says no more than the answer.
+// Decide returns the Grant of the first rule that names both the caller and
+// the profile, or ErrNotGranted. Only rules that name the caller are looked
+// at, and all of them, so that the time it takes says no more of a profile than
+// the answer does.
 func (p *Policy) Decide(caller authn.Caller, profile string) (Grant, error) {
-	var grant Grant
-	for i := range p.rules {
-		rule := &p.rules[i]
-		callerMatches := rule.matches(caller)
-		profileMatches := slices.Contains(rule.Profiles, profile)
-		if callerMatches && profileMatches && grant.profile == "" {
-			grant = Grant{caller, profile, rule.Name}
+	first := len(p.rules)
+	for id := range identities(caller) {
+		for _, i := range p.callers[id] {
+			if slices.Contains(p.rules[i].profiles, profile) {
+				first = min(first, i)
+			}
 		}
 	}
-	if grant.profile == "" {
+	if first == len(p.rules) || profile == "" {
 		return Grant{}, ErrNotGranted
 	}
-	return grant, nil
+	return Grant{caller, profile, p.rules[first].name}, nil
 }
 
 // Profiles returns the names of all profiles that the caller may mint, sorted.
 func (p *Policy) Profiles(caller authn.Caller) []string {
 	var profiles []string
-	for i := range p.rules {
-		if p.rules[i].matches(caller) {
-			profiles = append(profiles, p.rules[i].Profiles...)
+	for id := range identities(caller) {
+		for _, i := range p.callers[id] {
+			profiles = append(profiles, p.rules[i].profiles...)
 		}
 	}
 	slices.Sort(profiles)
 	return slices.Compact(profiles)
 }
 
-func (r *Rule) matches(caller authn.Caller) bool {
-	return slices.ContainsFunc(r.Callers, func(m Match) bool { return m.matches(caller) })
-}
-
-func (m Match) matches(caller authn.Caller) bool {
-	if cred, ok := caller.Unix(); ok {
-		return m.Unix != nil && m.Unix.matches(cred)
-	}
-	names, ok := caller.Names()
-	if !ok {
-		return false
-	}
+// identity is what a caller must be known by to match. A Match that does not
+// set exactly one field matches nobody.
+func (m Match) identity() (identity, bool) {
 	switch {
-	case m.URI != "":
-		return m.URI == names.URI
-	case m.DNS != "":
-		return slices.Contains(names.DNS, m.DNS)
-	case m.Email != "":
-		return slices.Contains(names.Emails, m.Email)
+	case m.Unix != nil && m == Match{Unix: m.Unix}:
+		switch uid, gid := m.Unix.UID, m.Unix.GID; {
+		case uid != nil && gid != nil:
+			return identity{kind: "uid and gid", uid: *uid, gid: *gid}, true
+		case uid != nil:
+			return identity{kind: "uid", uid: *uid}, true
+		case gid != nil:
+			return identity{kind: "gid", gid: *gid}, true
+		}
+	case m.URI != "" && m == Match{URI: m.URI}:
+		return identity{kind: "uri", name: m.URI}, true
+	case m.DNS != "" && m == Match{DNS: m.DNS}:
+		return identity{kind: "dns", name: m.DNS}, true
+	case m.Email != "" && m == Match{Email: m.Email}:
+		return identity{kind: "email", name: m.Email}, true
 	}
-	return false
+	return identity{}, false
 }
 
-func (m *UnixMatch) matches(cred authn.Unix) bool {
-	if m.UID == nil && m.GID == nil {
-		return false
+// identities are all that a caller is known by.
+func identities(caller authn.Caller) iter.Seq[identity] {
+	return func(yield func(identity) bool) {
+		if cred, ok := caller.Unix(); ok {
+			_ = yield(identity{kind: "uid", uid: cred.UID}) &&
+				yield(identity{kind: "gid", gid: cred.GID}) &&
+				yield(identity{kind: "uid and gid", uid: cred.UID, gid: cred.GID})
+			return
+		}
+		names, ok := caller.Names()
+		if !ok {
+			return
+		}
+		if names.URI != "" {
+			yield(identity{kind: "uri", name: names.URI})
+			return
+		}
+		for _, name := range names.DNS {
+			if !yield(identity{kind: "dns", name: name}) {
+				return
+			}
+		}
+		for _, name := range names.Emails {
+			if !yield(identity{kind: "email", name: name}) {
+				return
+			}
+		}
 	}
-	return (m.UID == nil || *m.UID == cred.UID) && (m.GID == nil || *m.GID == cred.GID)
 }
