@@ -138,6 +138,6 @@ func TestServeFake(t *testing.T) {
 		return
 	}
 	s, id := startFake(t, newKey(t))
-	fmt.Println(s.URL(), id)
+	fmt.Fprintln(os.Stdout, s.URL(), id)
 	io.Copy(io.Discard, os.Stdin)
 }

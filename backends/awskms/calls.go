@@ -2,6 +2,7 @@ package awskms
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -49,13 +50,13 @@ func (b *Backend) call(ctx context.Context, limited bool, try func(context.Conte
 			return ctx.Err()
 		}
 		failure := &backends.Error{Kind: f.kind, Err: f.err}
-		if f.kind == backends.ErrThrottled {
-			failure.RetryAfter = throttleWait/2 + rand.N(throttleWait)
+		if errors.Is(f.kind, backends.ErrThrottled) {
+			failure.RetryAfter = throttleWait/2 + rand.N(throttleWait) //nolint:gosec // jitter
 			if limited {
 				b.slowDown(ctx)
 			}
 		}
-		pause := rand.N(min(backoffCap, backoffBase<<(n-1)))
+		pause := rand.N(min(backoffCap, backoffBase<<(n-1))) //nolint:gosec // jitter
 		if !f.transient || n == maxTries || b.calls.isClosed() || !timeFor(ctx, pause+minTry) {
 			return failure
 		}

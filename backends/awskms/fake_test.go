@@ -68,5 +68,6 @@ func startFake(t testing.TB, key *ecdsa.PrivateKey) (*kmsfake.Server, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return s, s.AddKey(key)
+	keyARN := s.AddKey(key)
+	return s, keyARN
 }

@@ -87,7 +87,7 @@ func classifyCredentials(c *credentialsError) fault {
 	if api, ok := errors.AsType[smithy.APIError](c.err); ok {
 		f.err = fmt.Errorf("no AWS credentials: %w", &storeError{api: api, status: status, requestID: requestID(c.err)})
 		// A throttle of STS is an outage to us: it says nothing of KMS's quota.
-		if kind, _ := kindOf(api.ErrorCode(), status); kind == backends.ErrThrottled || kind == backends.ErrUnavailable {
+		if kind, _ := kindOf(api.ErrorCode(), status); errors.Is(kind, backends.ErrThrottled) || errors.Is(kind, backends.ErrUnavailable) {
 			f.kind, f.transient = backends.ErrUnavailable, true
 		}
 		return f

@@ -30,7 +30,7 @@ func wantFailure(t *testing.T, err error, op string, kind error) *backends.Error
 	if strings.Contains(err.Error(), secretKey) || strings.Contains(err.Error(), "session-token") {
 		t.Errorf("%v holds a secret", err)
 	}
-	if (kind == backends.ErrThrottled) != (failure.RetryAfter > 0) {
+	if errors.Is(kind, backends.ErrThrottled) != (failure.RetryAfter > 0) {
 		t.Errorf("%v says to wait %v", err, failure.RetryAfter)
 	}
 	return failure

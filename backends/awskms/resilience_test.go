@@ -43,7 +43,7 @@ func TestThrottlingStormIsAnsweredAtOnceAndPasses(t *testing.T) {
 		wg.Go(func() {
 			start := time.Now()
 			_, err := b.Sign(t.Context(), id, backends.Digest{1})
-			if failure := (*backends.Error)(nil); !errors.As(err, &failure) || failure.Kind != backends.ErrThrottled || failure.RetryAfter <= 0 {
+			if failure := (*backends.Error)(nil); !errors.As(err, &failure) || !errors.Is(err, backends.ErrThrottled) || failure.RetryAfter <= 0 {
 				t.Errorf("Sign in the storm: %v", err)
 			}
 			if took := time.Since(start); took > atOnce {

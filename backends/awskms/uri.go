@@ -103,13 +103,12 @@ func splitURI(uri string) (keyID, query string, err error) {
 	u, err := url.Parse(uri)
 	switch {
 	case err != nil:
-		var parse *url.Error
-		if errors.As(err, &parse) {
+		if parse, ok := errors.AsType[*url.Error](err); ok {
 			err = parse.Err
 		}
 		return "", "", fmt.Errorf("malformed %s URI: %w", Scheme, err)
 	case u.Scheme != Scheme:
-		return "", "", fmt.Errorf("URI's scheme is %q, want %s:", u.Scheme, Scheme)
+		return "", "", fmt.Errorf("URI's scheme is %q, want %s", u.Scheme, Scheme)
 	case u.User != nil || u.Host != "":
 		return "", "", fmt.Errorf("%s URI has a host: write three slashes, %s:///KEY, and the address of a KMS of your own as endpoint=", Scheme, Scheme)
 	case strings.Contains(uri, "#"):

@@ -29,7 +29,7 @@ func TestCheckURIAccepts(t *testing.T) {
 // Each message names the mistake or the mend.
 func TestCheckURIRefuses(t *testing.T) {
 	for uri, want := range map[string]string{
-		"":                                   `scheme is "", want awskms:`,
+		"":                                   `scheme is "", want awskms`,
 		"file:///x":                          `scheme is "file"`,
 		"awskms://eu-west-1/alias/x":         "has a host: write three slashes",
 		"awskms://user@/alias/x":             "has a host",
