@@ -91,7 +91,8 @@ clean: ## remove what was built; installed tools and environments too
 
 # The tools are built once from the exact versions in deploy/tools/*/go.mod and
 # again when a go.sum changes. They are modules of their own because buf needs
-# a pre-release of protobuf that the program must not link.
+# a pre-release of protobuf that the program must not link. They are built
+# without -trimpath, so that they share the compiled standard library with tests.
 tool-stamps := $(patsubst deploy/tools/%/go.mod,.cache/tools/%,$(wildcard deploy/tools/*/go.mod))
 
 .PHONY: tools
@@ -99,7 +100,7 @@ tools: $(tool-stamps) ## build the pinned tools into .cache/bin
 
 .cache/tools/%: deploy/tools/%/go.mod deploy/tools/%/go.sum
 	@mkdir -p .cache/tools $(BIN)
-	cd deploy/tools/$* && GOBIN=$(abspath $(BIN)) go install -trimpath -buildvcs=false tool
+	cd deploy/tools/$* && GOBIN=$(abspath $(BIN)) go install -buildvcs=false tool
 	@touch $@
 
 .PHONY: generate
