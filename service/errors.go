@@ -72,8 +72,7 @@ var invalidRequest = Failure{nil, codes.InvalidArgument, "INVALID_REQUEST", 0, "
 
 // toStatus is what the caller gets for an error.
 func toStatus(err error) *status.Status {
-	var refusal *claims.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*claims.Refusal](err); ok {
 		bad := &errdetails.BadRequest{}
 		for _, v := range refusal.Violations {
 			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{

@@ -96,8 +96,9 @@ func TestEveryBackendFailureOnTheWire(t *testing.T) {
 			code   codes.Code
 			reason string
 			retry  bool
-		}) bool {
-			return r.kind == kind
+		},
+		) bool {
+			return errors.Is(r.kind, kind)
 		}) {
 			t.Errorf("no row for %v", kind)
 		}
@@ -119,7 +120,7 @@ func TestEveryBackendFailureOnTheWire(t *testing.T) {
 				t.Errorf("the log lacks the cause or the reason: %s", s.Log.String())
 			}
 			s.Store.FailWith(nil)
-			latched := row.kind == backends.ErrSignatureInvalid || row.kind == backends.ErrKeyMismatch
+			latched := row.reason == "SIGNATURE_INVALID" || row.reason == "KEY_MISMATCH"
 			if !latched {
 				wantUsable(t, tokens)
 			} else if _, err := tokens.MintToken(t.Context(), request()); seen(t, err).reason != row.reason {

@@ -41,7 +41,7 @@ type ServerConfig struct {
 // NewServer returns the gRPC server of one listener, with every bound set and
 // all services registered.
 func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
-	recover := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
+	onPanic := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
 		// The value of a panic may hold anything, so its type alone is logged.
 		cfg.Log.ErrorContext(ctx, "panic in a call", "type", fmt.Sprintf("%T", p))
 		return toStatus(errPanic).Err()
@@ -63,8 +63,8 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 			MinTime:             minPing,
 			PermitWithoutStream: true,
 		}),
-		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(recover)),
-		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(recover)),
+		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(onPanic)),
+		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic)),
 	)
 	jotsmithv1.RegisterTokenServiceServer(server, s)
 	jotsmithv1.RegisterKeyServiceServer(server, s)

@@ -105,7 +105,7 @@ func TestGarbageIsNoRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // the server closes it
+	defer conn.Close()
 	if _, err := conn.Write(bytes.Repeat([]byte("not http2\r\n"), 100)); err != nil {
 		t.Fatal(err)
 	}
@@ -206,15 +206,19 @@ func rawCall(t *testing.T, s *servicetest.Server, path string, headers map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // one call was all
+	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	fields := []hpack.HeaderField{
-		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: path},
-		{Name: ":authority", Value: "localhost"}, {Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"},
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: path},
+		{Name: ":authority", Value: "localhost"},
+		{Name: "content-type", Value: "application/grpc"},
+		{Name: "te", Value: "trailers"},
 	}
 	for name, value := range headers {
 		fields = append(fields, hpack.HeaderField{Name: name, Value: value})

@@ -36,12 +36,12 @@ func (h *keyHealth) set(key string, healthy bool) {
 
 // publish sets the health of the whole. The caller holds mu, or is alone.
 func (h *keyHealth) publish() {
-	any := false
+	serving := false
 	for _, healthy := range h.healthy {
-		any = any || healthy
+		serving = serving || healthy
 	}
 	for _, name := range []string{"", jotsmithv1.TokenService_ServiceDesc.ServiceName, jotsmithv1.KeyService_ServiceDesc.ServiceName} {
-		h.server.SetServingStatus(name, servingStatus(any))
+		h.server.SetServingStatus(name, servingStatus(serving))
 	}
 }
 

@@ -174,7 +174,7 @@ func readKeys(path string) (*jose.JSONWebKeySet, error) {
 	if err != nil {
 		return nil, fail(exitUsage, err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxKeysFile))
 	if err != nil {
 		return nil, fail(exitUsage, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -78,13 +79,13 @@ func privateFile(path string) error {
 
 // listen begins to listen. Every open connection holds a place in connections,
 // which all listeners share.
-func (l *listener) listen(connections chan struct{}) error {
+func (l *listener) listen(ctx context.Context, connections chan struct{}) error {
 	if l.network == "unix" {
-		if err := removeStale(l.name); err != nil {
+		if err := removeStale(ctx, l.name); err != nil {
 			return err
 		}
 	}
-	raw, err := net.Listen(l.network, l.name)
+	raw, err := new(net.ListenConfig).Listen(ctx, l.network, l.name)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (l *listener) remove() error {
 
 // removeStale removes a socket that nobody listens on any more. Everything
 // else in the way is refused.
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -122,7 +123,8 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err == nil {
 		_ = conn.Close() // it was opened only to see that somebody answers
 		return fmt.Errorf("another server listens on %s", path)

@@ -35,7 +35,7 @@ func main() {
 
 // run runs one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // cobra gives each command the context
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -26,7 +26,7 @@ func TestReadmeSnippets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	home, err := os.MkdirTemp("", "jot") // short, for the socket in it
+	home, err := os.MkdirTemp("", "jot") //nolint:usetesting // a socket's path is short, t.TempDir's is not
 	if err != nil {
 		t.Fatal(err)
 	}

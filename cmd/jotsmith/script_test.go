@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// A Unix socket's path has at most 104 bytes, which a test's work
 			// directory can exceed.
-			dir, err := os.MkdirTemp("", "jot")
+			dir, err := os.MkdirTemp("", "jot") //nolint:usetesting // a socket's path is short, t.TempDir's is not
 			if err != nil {
 				return err
 			}
@@ -142,8 +142,7 @@ func envSubst(ts *testscript.TestScript, _ bool, args []string) {
 func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
 	code := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code = exit.ExitCode()
 	} else if err != nil {
 		ts.Fatalf("%v", err)
@@ -165,6 +164,6 @@ func freePort() string {
 	if err != nil {
 		return "0"
 	}
-	defer listener.Close() //nolint:errcheck // only its number was wanted
+	defer listener.Close()
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }

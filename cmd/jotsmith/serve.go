@@ -40,7 +40,7 @@ The server writes its log to standard error, a line for each call.`,
 }
 
 func runServer(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	log.Info("starting", "version", versionText(), "config_generation", cfg.Generation)
+	log.InfoContext(ctx, "starting", "version", versionText(), "config_generation", cfg.Generation)
 	s, err := wire(ctx, cfg, log)
 	if err != nil {
 		return fail(exitConfig, err)
@@ -66,14 +66,14 @@ func newLog(w io.Writer, cfg *configv1.Log) *slog.Logger {
 func (s *server) serve(ctx context.Context, maxConnections int) error {
 	connections := make(chan struct{}, maxConnections)
 	for _, l := range s.listeners {
-		if err := l.listen(connections); err != nil {
+		if err := l.listen(ctx, connections); err != nil {
 			return errors.Join(err, s.stop())
 		}
 	}
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.signer.Run(running) })
 	for _, l := range s.listeners {
-		s.log.Info("listening", "address", l.String())
+		s.log.InfoContext(ctx, "listening", "address", l.String())
 		group.Go(func() error { return l.server.Serve(l.listener) })
 	}
 	group.Go(func() error {

@@ -129,7 +129,7 @@ func readClaims(flag string, stdin io.Reader) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		defer file.Close() //nolint:errcheck // only read
+		defer file.Close()
 		source = file
 	}
 	data, err := io.ReadAll(io.LimitReader(source, claims.MaxBytes+1))

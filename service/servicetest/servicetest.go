@@ -158,7 +158,7 @@ func (o *Options) callers() []policy.Match {
 	if o.Callers != nil {
 		return o.Callers
 	}
-	uid := uint32(os.Getuid()) //nolint:gosec // a uid is never negative where Unix sockets are
+	uid := uint32(os.Getuid())
 	if o.UID != nil {
 		uid = *o.UID
 	}
@@ -235,7 +235,7 @@ func (l *Log) String() string {
 // socketPath returns a short path: a Unix socket's has at most 104 bytes.
 func socketPath(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "jot")
+	dir, err := os.MkdirTemp("", "jot") //nolint:usetesting // a socket's path is short, t.TempDir's is not
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func newKey(cfg Key, st *store, parent Config) *key {
 			}
 		},
 	}
-	var never error = ErrNotReady
+	never := ErrNotReady
 	k.fault.Store(&never)
 	return k
 }
