@@ -28,6 +28,31 @@ func Open(ctx context.Context, uri string, log *slog.Logger) (backends.KeyBacken
 	return b, nil
 }
 
+func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (backends.KeyBackend, error) {
+	c, err := parseURI(uri)
+	if err != nil {
+		return nil, fail(backends.ErrUnavailable, "%w", err)
+	}
+	p, err := readPIN(c.pinSource)
+	if err != nil {
+		return nil, err
+	}
+	p.wipe() // read again when it is needed, so that mending it needs no restart
+	if _, err := newPINState(c.pinState); err != nil {
+		return nil, err
+	}
+	log = log.With("module", c.modulePath)
+	if c.isolate {
+		return openIsolated(ctx, c, log, pace)
+	}
+	b, err := openHere(c, modules.pinsOf(c.modulePath), log, pace)
+	if err != nil {
+		return nil, err
+	}
+	_, _ = b.link.await(ctx) // found or not, the backend is open
+	return b, nil
+}
+
 // backend signs with the keys of one token.
 type backend struct {
 	module *module
@@ -45,16 +70,8 @@ type backend struct {
 	closed  chan struct{} // closed when all is freed
 }
 
-func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (*backend, error) {
-	c, err := parseURI(uri)
-	if err != nil {
-		return nil, fail(backends.ErrUnavailable, "%w", err)
-	}
-	p, err := readPIN(c.pinSource)
-	if err != nil {
-		return nil, err
-	}
-	p.wipe() // read again when it is needed, so that mending it needs no restart
+// openHere opens the module in this process and starts to look for the token.
+func openHere(c config, pins pinLedger, log *slog.Logger, pace pace) (*backend, error) {
 	state, err := newPINState(c.pinState)
 	if err != nil {
 		return nil, err
@@ -63,11 +80,10 @@ func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (*backen
 	if err != nil {
 		return nil, err
 	}
-	log = log.With("module", c.modulePath)
 	b := &backend{
 		module: m,
 		link:   newLink(m, c.token, pace, log),
-		login:  &login{module: m, pinPath: c.pinSource, state: state},
+		login:  &login{pins: pins, pinPath: c.pinSource, state: state},
 		keys:   keyring{keys: map[string]*keyEntry{}},
 		pace:   pace,
 		log:    log,
@@ -76,7 +92,6 @@ func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (*backen
 	}
 	b.pool = newPool(m, b.login, c.maxSessions, pace)
 	b.pool.wg.Go(b.link.run)
-	_, _ = b.link.await(ctx) // found or not, the backend is open
 	return b, nil
 }
 

@@ -44,6 +44,7 @@ const (
 	wordNoLocks
 	wordLostAnswers
 	wordLoginCrashes
+	wordCrashTimes
 	wordCounters = 32
 	wordsLen     = 64
 )

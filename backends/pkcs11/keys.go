@@ -25,6 +25,8 @@ type key struct {
 // keyring holds the keys found, by the id they were asked for. It grows only by
 // ids that exist.
 type keyring struct {
+	report func(id string, found key, latched error) // told of new keys and of latches; or nil
+
 	mu   sync.Mutex
 	keys map[string]*keyEntry
 }
@@ -70,16 +72,36 @@ func (r *keyring) learn(id string, want keyID, found key) error {
 	e := r.keys[id]
 	if e == nil {
 		r.keys[id] = &keyEntry{want: want, found: found}
+		r.tell(id, found, nil)
 		return nil
 	}
 	if e.latched == nil && !e.found.public.Equal(found.public) {
 		e.latched = fail(backends.ErrKeyMismatch, "the token shows another public key under this id than at first, now as %s: "+
 			"restore the key, or reload the configuration to accept the new one", found.canonical)
+		r.tell(id, e.found, e.latched)
 	}
 	if e.latched == nil {
 		e.found = found
 	}
 	return e.latched
+}
+
+// expect has an id mean the key that an earlier process found under it, or
+// leaves it latched.
+func (r *keyring) expect(id string, public *ecdsa.PublicKey, latched error) {
+	want, err := parseKeyID(id)
+	if err != nil {
+		return // then it was never found
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys[id] = &keyEntry{want: want, found: key{public: public}, latched: latched}
+}
+
+func (r *keyring) tell(id string, found key, latched error) {
+	if r.report != nil {
+		r.report(id, found, latched)
+	}
 }
 
 // find looks the key up on the token, afresh.

@@ -16,7 +16,7 @@ import (
 // application and token, not one per session (PKCS#11 v3.1 section 5.6.8), so
 // one worker makes it and all sessions have it.
 type login struct {
-	module  *module
+	pins    pinLedger
 	pinPath string
 	state   *pinState
 
@@ -84,50 +84,52 @@ func (l *login) tryPIN(s *session, user uint) error {
 		return err
 	}
 	defer p.wipe()
-	serial := s.token.info.SerialNumber
-	memory := l.module.pins
-	digest := memory.digest(serial, p)
-	if err := l.mayTry(s, p, digest); err != nil {
+	digest := l.pins.digest(s.token.info.SerialNumber, p)
+	before, err := l.pins.begin(digest)
+	if err != nil {
 		return err
 	}
-	if err := memory.note(digest, verdictPending); err != nil {
-		return err
+	after, err := l.try(s, user, p, digest, before)
+	return errors.Join(err, l.pins.end(digest, after))
+}
+
+// try returns what is known of the PIN after it, and why the login failed.
+func (l *login) try(s *session, user uint, p pin, digest pinDigest, before verdict) (after verdict, err error) {
+	if before.kind() == nil {
+		refused, err := l.state.has(s.token.info.SerialNumber, p)
+		if err != nil {
+			return before, err
+		}
+		if refused {
+			before = verdictIncorrect
+		}
+	}
+	if err := l.mayTry(s, before); err != nil {
+		return before, err
+	}
+	if err := l.pins.mark(digest, verdictPending); err != nil {
+		return before, err
 	}
 	err = s.ctx.Login(s.handle, user, p.borrow())
 	if err == nil || errors.Is(err, p11.Error(p11.CKR_USER_ALREADY_LOGGED_IN)) {
-		return memory.note(digest, verdictFine)
+		return verdictFine, nil
 	}
 	kind, step := judge(err)
 	switch {
 	case kind == backends.ErrPINIncorrect:
-		// It outlives the process: see pin-state.
-		return fail(kind, "C_Login: %w: write the right PIN into %s",
-			errors.Join(err, memory.note(digest, verdictIncorrect), l.state.add(serial, p)), l.pinPath)
+		err = errors.Join(err, l.state.add(s.token.info.SerialNumber, p))
+		return verdictIncorrect, fail(kind, "C_Login: %w: write the right PIN into %s", err, l.pinPath)
 	case kind == backends.ErrPINLocked:
-		// This does not: the PIN may be the right one.
-		return fail(kind, "C_Login: %w: have the security officer unlock the user PIN, then restart",
-			errors.Join(err, memory.note(digest, verdictLocked)))
+		// Not for the state directory: the PIN may be the right one.
+		return verdictLocked, fail(kind, "C_Login: %w: have the security officer unlock the user PIN, then restart", err)
 	case step == rungDevice:
-		return calling("C_Login", err) // no verdict: it stays pending
+		return verdictPending, calling("C_Login", err)
 	}
-	return calling("C_Login", errors.Join(err, memory.note(digest, verdictFine)))
+	return verdictFine, calling("C_Login", err)
 }
 
 // mayTry says why the PIN must not be handed to the token, or nil.
-func (l *login) mayTry(s *session, p pin, digest pinDigest) error {
-	before := l.module.pins.verdict(digest)
-	if before.kind() == nil {
-		refused, err := l.state.has(s.token.info.SerialNumber, p)
-		if err != nil {
-			return err
-		}
-		if refused {
-			before = verdictIncorrect
-			if err := l.module.pins.note(digest, before); err != nil {
-				return err
-			}
-		}
-	}
+func (l *login) mayTry(s *session, before verdict) error {
 	if kind := before.kind(); kind != nil {
 		return fail(kind, "the token refused the PIN in %s before and it is not tried again: write the right PIN into that file "+
 			"(if the token has been given this PIN since, %s)", l.pinPath, l.state.remedy())

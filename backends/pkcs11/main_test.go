@@ -10,7 +10,12 @@ import (
 
 // TestMain makes one SoftHSM store for the process: SoftHSM reads its
 // configuration once, from the environment of the first C_Initialize.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+//
+// It is also the child process of the backends with isolate=true.
+func TestMain(m *testing.M) {
+	RunChildIfAsked()
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "pkcs11-test-")
@@ -22,5 +27,6 @@ func run(m *testing.M) int {
 	os.Setenv("SOFTHSM2_CONF", dir+"/softhsm2.conf")
 	os.Setenv(storeDir, dir)
 	os.Setenv("P11_KIT_SERVER_ADDRESS", "unix:path="+dir+"/p11-kit.socket")
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // the children's exits
 	return m.Run()
 }

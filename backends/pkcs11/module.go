@@ -44,7 +44,6 @@ var errLost = errors.New("the module is being initialised again")
 // crash when unloaded), but is finalised when its last user leaves.
 type module struct {
 	ctx      *p11.Ctx
-	pins     *pinMemory
 	turn     chan struct{} // one place: held by a call when serialize is set
 	life     chan struct{} // one place: held across C_Initialize and C_Finalize
 	reserved *C.char       // init-args, as C_Initialize gets them
@@ -78,7 +77,6 @@ func (r *registry) acquire(c config) (*module, error) {
 		}
 		m = &module{
 			ctx:    ctx,
-			pins:   r.pinsOf(c.modulePath),
 			turn:   make(chan struct{}, 1),
 			life:   make(chan struct{}, 1),
 			linked: map[*link]*hsmToken{},
@@ -96,9 +94,10 @@ func (r *registry) acquire(c config) (*module, error) {
 	return m, nil
 }
 
-// pinsOf returns the memory of the PINs of a module's tokens. The caller holds
-// the registry's lock.
+// pinsOf returns the ledger of the PINs of a module's tokens.
 func (r *registry) pinsOf(path string) *pinMemory {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	m := r.pins[path]
 	if m == nil {
 		m = newPINMemory()

@@ -17,6 +17,10 @@ type pace struct {
 	closing    time.Duration // how long Close waits
 	keepalive  time.Duration // pause between two touches of the anchor session
 	jitter     func() float64
+
+	watch       time.Duration // pause between two pings of a child process
+	hangs       time.Duration // a call in the child that takes longer is taken to hang
+	searchHangs time.Duration // the same for C_Initialize and finding the token, which may be slow
 }
 
 func defaultPace() pace {
@@ -29,6 +33,10 @@ func defaultPace() pace {
 		closing:    3 * time.Second,
 		keepalive:  time.Minute,
 		jitter:     rand.Float64,
+
+		watch:       time.Second,
+		hangs:       10 * time.Second,
+		searchHangs: time.Minute,
 	}
 }
 

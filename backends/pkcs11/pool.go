@@ -30,6 +30,7 @@ type task struct {
 	ctx   context.Context
 	token *hsmToken
 	run   func(*session) error
+	began time.Time
 	login uint64       // the login it ran under; read after done
 	done  chan error   // one place: the worker never waits for the caller
 	left  atomic.Int64 // when the caller left, in Unix nanoseconds; 0 while it waits
@@ -70,7 +71,7 @@ func newPool(m *module, lg *login, limit int, p pace) *pool {
 // do runs f on a session with the token, and says under which login. It returns
 // when f does or when ctx ends, whichever comes first.
 func (p *pool) do(ctx context.Context, token *hsmToken, f func(*session) error) (login uint64, err error) {
-	t := &task{ctx: ctx, token: token, run: f, done: make(chan error, 1)}
+	t := &task{ctx: ctx, token: token, run: f, began: time.Now(), done: make(chan error, 1)}
 	if err := p.submit(ctx, t); err != nil {
 		return 0, err
 	}

@@ -229,11 +229,7 @@ func TestKeepAliveMendsAnIdleBackend(t *testing.T) {
 	h := newFaultHSM(t)
 	p := quick()
 	p.keepalive = 5 * time.Millisecond
-	b, err := open(t.Context(), h.uri(), discard(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := openPaced(t, h.uri(), p)
 	mustSign(t, b)
 	h.set(wordDead, 1)
 	eventually(t, 5*time.Second, func() error {

@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"maps"
 	"sync"
 
 	"github.com/jotsmith/jotsmith/backends"
@@ -33,35 +32,66 @@ func (v verdict) kind() error {
 	return nil
 }
 
-// pinMemory remembers what tokens said of PINs, so that none that was refused
-// is tried again. It holds no PIN, only digests under a key that dies with the
-// process.
-type pinMemory struct {
-	mu       sync.Mutex
-	key      []byte
-	verdicts map[pinDigest]verdict
-	notify   func(pinDigest, verdict) error // told of every change before it counts; or nil
+// pinLedger records what tokens say of PINs, so that none that was refused is
+// tried again. A try is begin, mark pending, C_Login, end; one is under way at
+// a time. The process's ledger is a [pinMemory]; the child process of
+// isolate=true reaches that of its parent over the wire.
+type pinLedger interface {
+	// digest names a PIN of the token with that serial number.
+	digest(serial string, p pin) pinDigest
+	// begin waits for its turn and returns what is known.
+	begin(pinDigest) (verdict, error)
+	// mark records a verdict that must survive this process.
+	mark(pinDigest, verdict) error
+	// end records the verdict and ends the turn.
+	end(pinDigest, verdict) error
 }
 
 // pinDigest stands for one PIN of one token.
 type pinDigest [32]byte
 
-func newPINMemory() *pinMemory {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails, says its documentation
-	return &pinMemory{key: key, verdicts: map[pinDigest]verdict{}}
+// pinMemory is the ledger of a process. It holds no PIN, only digests under a
+// key that dies with the process.
+type pinMemory struct {
+	key  pinKey
+	turn chan struct{} // one place: held from begin to end
+
+	mu       sync.Mutex
+	verdicts map[pinDigest]verdict
 }
 
-// note remembers a verdict. An error means that somebody could not be told, and
-// that the PIN must not be handed over.
-func (m *pinMemory) note(d pinDigest, v verdict) error {
+type pinKey []byte
+
+func (k pinKey) digest(serial string, p pin) pinDigest {
+	mac := hmac.New(sha256.New, k)
+	mac.Write([]byte(serial))
+	mac.Write([]byte{0})
+	mac.Write(p)
+	return pinDigest(mac.Sum(nil))
+}
+
+func newPINMemory() *pinMemory {
+	key := make(pinKey, 32)
+	_, _ = rand.Read(key) // never fails, says its documentation
+	return &pinMemory{key: key, turn: make(chan struct{}, 1), verdicts: map[pinDigest]verdict{}}
+}
+
+func (m *pinMemory) digest(serial string, p pin) pinDigest { return m.key.digest(serial, p) }
+
+func (m *pinMemory) begin(d pinDigest) (verdict, error) {
+	m.turn <- struct{}{}
+	return m.known(d), nil
+}
+
+func (m *pinMemory) known(d pinDigest) verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.notify != nil {
-		if err := m.notify(d, v); err != nil {
-			return err
-		}
-	}
+	return m.verdicts[d]
+}
+
+func (m *pinMemory) mark(d pinDigest, v verdict) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if v == verdictFine {
 		delete(m.verdicts, d)
 	} else {
@@ -70,35 +100,8 @@ func (m *pinMemory) note(d pinDigest, v verdict) error {
 	return nil
 }
 
-func (m *pinMemory) verdict(d pinDigest) verdict {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.verdicts[d]
-}
-
-// digest names a PIN of the token with that serial number.
-func (m *pinMemory) digest(serial string, p pin) pinDigest {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	mac := hmac.New(sha256.New, m.key)
-	mac.Write([]byte(serial))
-	mac.Write([]byte{0})
-	mac.Write(p)
-	return pinDigest(mac.Sum(nil))
-}
-
-// copy returns the key and the verdicts, for a child process to start with.
-func (m *pinMemory) copy() (key []byte, verdicts map[pinDigest]verdict) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.key, maps.Clone(m.verdicts)
-}
-
-// replace takes over what the parent process knows.
-func (m *pinMemory) replace(key []byte, verdicts map[pinDigest]verdict, notify func(pinDigest, verdict) error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.key, m.notify = key, notify
-	m.verdicts = map[pinDigest]verdict{}
-	maps.Copy(m.verdicts, verdicts)
+func (m *pinMemory) end(d pinDigest, v verdict) error {
+	err := m.mark(d, v)
+	<-m.turn
+	return err
 }

@@ -92,7 +92,7 @@ func TestHungCallsReturnWithTheirContext(t *testing.T) {
 				t.Error("finalised under a call")
 			}
 			h.set(wordHangCall, 0)
-			<-b.closed
+			<-b.(*backend).closed
 		})
 	}
 }

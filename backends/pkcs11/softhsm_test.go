@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -198,7 +197,12 @@ func quick() pace {
 // openQuick opens a backend that the test closes.
 func openQuick(t testing.TB, uri string) *backend {
 	t.Helper()
-	b, err := open(context.Background(), uri, slog.New(slog.DiscardHandler), quick())
+	return openPaced(t, uri, quick())
+}
+
+func openPaced(t testing.TB, uri string, p pace) *backend {
+	t.Helper()
+	b, err := open(context.Background(), uri, discard(), p)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -207,7 +211,7 @@ func openQuick(t testing.TB, uri string) *backend {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return b
+	return b.(*backend)
 }
 
 var _ backends.KeyBackend = (*backend)(nil)

@@ -26,7 +26,7 @@ enum word {
 	FAIL_CODE,
 	FAIL_TIMES,
 	HANG_CALL,     /* this call does not return while it stands here */
-	CRASH_CALL,    /* this call crashes the process */
+	CRASH_CALL,    /* this call crashes the process, CRASH_TIMES times */
 	TRIES_LEFT,    /* wrong PINs until the PIN is locked */
 	NO_FLAGS,      /* the token does not show CKF_USER_PIN_... */
 	SESSION_EPOCH, /* a change ends all sessions */
@@ -44,6 +44,7 @@ enum word {
 	NO_LOCKS,      /* C_Initialize refuses CKF_OS_LOCKING_OK */
 	LOST_ANSWERS,  /* C_Login does its work and answers DEVICE_ERROR, so many times */
 	LOGIN_CRASHES, /* C_Login does its work and crashes the process */
+	CRASH_TIMES,
 	COUNTERS = 32  /* from here: how often each call was made */
 };
 
@@ -97,8 +98,10 @@ static CK_RV begin(enum call call)
 	if (words == NULL)
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
 	__atomic_add_fetch(&words[COUNTERS + call], 1, __ATOMIC_SEQ_CST);
-	if (get(CRASH_CALL) == call)
+	if (get(CRASH_CALL) == call && get(CRASH_TIMES) > 0) {
+		put(CRASH_TIMES, get(CRASH_TIMES) - 1);
 		*(volatile int *)8 = 1;
+	}
 	if (__atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST) > 1)
 		__atomic_add_fetch(&words[OVERLAPS], 1, __ATOMIC_SEQ_CST);
 	while (get(HANG_CALL) == call)
