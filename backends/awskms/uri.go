@@ -18,7 +18,7 @@ const Scheme = "awskms"
 
 // Defaults and bounds of the URI's numeric attributes.
 const (
-	defaultRate        = 900 // per second; KMS's own quota is 1,000 per account and Region, or 300 in an older account
+	defaultRate        = 900 // per second; KMS's own quota is 1,000 per account and Region in AWS's current text, 300 in older
 	maxRate            = 100_000
 	defaultMaxInFlight = 64
 	maxMaxInFlight     = 4096
