@@ -47,9 +47,11 @@ installed() { [[ $(cat "$venv/installed" 2>/dev/null) == "$requirements" ]]; }
 install() {
 	installed && return
 	mkdir -p "$root/.cache"
-	exec 9>"$venv.lock"
-	flock 9
-	installed && return
+	if command -v flock >/dev/null; then # two at once wait for each other, where the system can
+		exec 9>"$venv.lock"
+		flock 9
+		installed && return
+	fi
 	python3 -m venv --clear "$venv" || die "python3 cannot make a virtual environment: install Python 3.10 or newer with venv (Debian: python3-venv)"
 	"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement <(echo "$requirements")
 	echo "$requirements" >"$venv/installed"
