@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 )
@@ -45,34 +44,44 @@ func FromUnix(cred Unix) Caller {
 
 // FromCertificate returns the caller known by a client certificate, which the
 // TLS handshake has verified. It refuses a certificate with several URI names
-// (SPIFFE X509-SVID section 2) and one without any name it takes.
+// (SPIFFE X509-SVID section 2) and one without any name it takes. A name of no
+// characters is none.
 func FromCertificate(leaf *x509.Certificate) (Caller, error) {
 	var names Names
-	switch {
-	case len(leaf.URIs) > 1:
-		return Caller{}, errors.New("client certificate has more than one URI name")
-	case len(leaf.URIs) == 1:
-		names.URI = leaf.URIs[0].String()
-	case len(leaf.DNSNames)+len(leaf.EmailAddresses) == 0:
-		return Caller{}, errors.New("client certificate has no URI, DNS or e-mail name")
-	default:
+	switch len(leaf.URIs) {
+	case 0:
 		for _, name := range leaf.DNSNames {
-			names.DNS = append(names.DNS, strings.ToLower(name))
+			if name != "" {
+				names.DNS = append(names.DNS, strings.ToLower(name))
+			}
 		}
-		names.Emails = slices.Clone(leaf.EmailAddresses)
+		for _, name := range leaf.EmailAddresses {
+			if name != "" {
+				names.Emails = append(names.Emails, name)
+			}
+		}
+	case 1:
+		names.URI = leaf.URIs[0].String()
+	default:
+		return Caller{}, errors.New("client certificate has more than one URI name")
 	}
-	return Caller{names: &names, label: names.label(), notAfter: leaf.NotAfter}, nil
+	label, ok := names.label()
+	if !ok {
+		return Caller{}, errors.New("client certificate has no URI, DNS or e-mail name")
+	}
+	return Caller{names: &names, label: label, notAfter: leaf.NotAfter}, nil
 }
 
-func (n *Names) label() string {
+func (n *Names) label() (string, bool) {
 	switch {
 	case n.URI != "":
-		return "uri:" + n.URI
+		return "uri:" + n.URI, true
 	case len(n.DNS) > 0:
-		return "dns:" + n.DNS[0]
-	default:
-		return "email:" + n.Emails[0]
+		return "dns:" + n.DNS[0], true
+	case len(n.Emails) > 0:
+		return "email:" + n.Emails[0], true
 	}
+	return "", false
 }
 
 // Known says whether there is a caller.

@@ -1,11 +1,16 @@
 package authn
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// unknownID is (uid_t)-1, which no process has: what the kernel says of a
+// socket without a peer.
+const unknownID = 1<<32 - 1
 
 // peerCredentials asks the kernel by SO_PEERCRED (unix(7)).
 func peerCredentials(conn syscall.Conn) (Unix, error) {
@@ -23,6 +28,9 @@ func peerCredentials(conn syscall.Conn) (Unix, error) {
 	}
 	if credErr != nil {
 		return Unix{}, fmt.Errorf("SO_PEERCRED: %w", credErr)
+	}
+	if cred.Uid == unknownID || cred.Gid == unknownID {
+		return Unix{}, errors.New("SO_PEERCRED: the kernel does not know the peer")
 	}
 	return Unix{UID: cred.Uid, GID: cred.Gid}, nil
 }
