@@ -13,7 +13,9 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,17 +28,24 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"genkey":   genKey,
-			"gencerts": genCerts,
-			"await":    await,
-			"envsubst": envSubst,
-			"exitcode": exitCode,
-			"sigterm":  sigTerm,
+			"genkey":    genKey,
+			"gencerts":  genCerts,
+			"await":     await,
+			"awaitgone": awaitGone,
+			"envsubst":  envSubst,
+			"exitcode":  exitCode,
+			"hold":      hold,
+			"sigterm":   sigTerm,
+			"paste":     paste,
 		},
 		Setup: func(env *testscript.Env) error {
 			// A Unix socket's path has at most 104 bytes, which a test's work
@@ -50,6 +59,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("JOTSMITH_ADDRESS", "unix://"+dir+"/s")
 			env.Setenv("UID", strconv.Itoa(os.Getuid()))
 			env.Setenv("PORT", freePort())
+			env.Setenv("KMSPORT", freePort())
+			env.Setenv("ROOT", root)
 			env.Setenv("TOKEN_A3", tokenA3)
 			return nil
 		},
@@ -130,6 +141,18 @@ const tokenA3 = "eyJhbGciOiJFUzI1NiJ9" +
 	".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ" +
 	".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
 
+// awaitGone waits until a file is no more: awaitgone FILE.
+func awaitGone(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s is still there", args[0])
+		}
+	}
+}
+
 // envSubst replaces $NAME in files by the script's variables: envsubst FILE...
 func envSubst(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
@@ -150,6 +173,40 @@ func exitCode(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("%v ended with %d, want %s", args[1:], code, args[0])
 	}
+}
+
+// paste does what the dev scripts ask for: it waits for their output in FILE,
+// sets what they export and puts their lines of configuration ahead of CONFIG:
+// paste FILE CONFIG.
+func paste(ts *testscript.TestScript, _ bool, args []string) {
+	var output string
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(output, "\nkeys:\n") || !strings.HasSuffix(output, "\n"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("no configuration in: %s", output)
+		}
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		ts.Check(err)
+		output = string(data)
+	}
+	for line := range strings.Lines(output) {
+		exported, ok := strings.CutPrefix(strings.TrimSpace(line), "export ")
+		if !ok {
+			continue
+		}
+		for _, assignment := range strings.Fields(exported) {
+			name, value, _ := strings.Cut(assignment, "=")
+			ts.Setenv(name, strings.Trim(value, `"`))
+		}
+	}
+	config := output[strings.Index(output, "backends:\n"):] + ts.ReadFile(args[1])
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(config), 0o600))
+}
+
+// hold keeps a connection open that says nothing: hold NETWORK ADDRESS.
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := net.Dial(args[0], args[1])
+	ts.Check(err)
+	ts.Defer(func() { _ = conn.Close() })
 }
 
 // sigTerm sends SIGTERM to the commands in the background.
