@@ -319,7 +319,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		var wg sync.WaitGroup
 		for range c.callers {
 			wg.Go(func() {
-				for range 20 {
+				for range 10 {
 					if _, err := b.Sign(t.Context(), id, backends.Digest{1}); err != nil {
 						t.Error(err)
 					}
@@ -329,7 +329,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		wg.Wait()
 		b.Close()
 		got := s.Connections()
-		t.Logf("%d callers, max-in-flight %d: %d connections for %d calls", c.callers, c.inFlight, got, c.callers*20)
+		t.Logf("%d callers, max-in-flight %d: %d connections for %d calls", c.callers, c.inFlight, got, c.callers*10)
 		if most := c.inFlight * 5 / 4; got > most { // net/http now and then drops one
 			t.Errorf("%d callers opened %d connections, want %d at most", c.callers, got, most)
 		}
