@@ -29,6 +29,10 @@ func schemes() []scheme {
 	}
 }
 
+// runChildIfAsked is for the first line of main: with isolate=true a PKCS#11
+// module lives in a child process, which is this program again.
+func runChildIfAsked() { pkcs11.RunChildIfAsked() }
+
 // opener turns a backend's Open into one that returns the interface.
 func opener[B backends.KeyBackend](open func(context.Context, string, *slog.Logger) (B, error)) func(context.Context, string, *slog.Logger) (backends.KeyBackend, error) {
 	return func(ctx context.Context, uri string, log *slog.Logger) (backends.KeyBackend, error) {

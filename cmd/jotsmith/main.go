@@ -27,6 +27,7 @@ import (
 )
 
 func main() {
+	runChildIfAsked()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends the program as if there were no first
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
