@@ -51,13 +51,12 @@ func startChild(ctx context.Context, l listener) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ends [6]*os.File // of three pipes, each its reading end first
-	for i := 0; i < len(ends); i += 2 {
-		if ends[i], ends[i+1], err = os.Pipe(); err != nil {
-			return nil, errors.Join(err, closeAll(ends[:i]...))
-		}
+	requests, out, err1 := os.Pipe()
+	in, answers, err2 := os.Pipe()
+	output, text, err3 := os.Pipe()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, errors.Join(err, closeAll(requests, out, in, answers, output, text))
 	}
-	requests, out, in, answers, output, text := ends[0], ends[1], ends[2], ends[3], ends[4], ends[5]
 	c := &child{
 		command: &exec.Cmd{
 			Path: program, Args: []string{os.Args[0], childArgument},
@@ -90,7 +89,9 @@ func startChild(ctx context.Context, l listener) (*child, error) {
 func closeAll(files ...*os.File) error {
 	var errs []error
 	for _, f := range files {
-		errs = append(errs, f.Close())
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -209,16 +210,16 @@ func (c *child) watch(ctx context.Context, p pace, log *slog.Logger) {
 	case errors.Is(err, errGone):
 		return
 	case silent > p.hangs:
-		c.kill(log, fmt.Sprintf("it has not answered for %v", silent.Round(time.Millisecond)))
+		c.kill(ctx, log, fmt.Sprintf("it has not answered for %v", silent.Round(time.Millisecond)))
 	case answer != nil && answer.Calling > p.hangs:
-		c.kill(log, fmt.Sprintf("a call has not returned from the module for %v", answer.Calling.Round(time.Millisecond)))
+		c.kill(ctx, log, fmt.Sprintf("a call has not returned from the module for %v", answer.Calling.Round(time.Millisecond)))
 	case answer != nil && answer.Searching > p.searchHangs:
-		c.kill(log, fmt.Sprintf("the module has not been initialised for %v", answer.Searching.Round(time.Millisecond)))
+		c.kill(ctx, log, fmt.Sprintf("the module has not been initialised for %v", answer.Searching.Round(time.Millisecond)))
 	}
 }
 
-func (c *child) kill(log *slog.Logger, why string) {
-	log.Warn("killing the module's process", "pid", c.command.Process.Pid, "reason", why)
+func (c *child) kill(ctx context.Context, log *slog.Logger, why string) {
+	log.WarnContext(ctx, "killing the module's process", "pid", c.command.Process.Pid, "reason", why)
 	c.hangs.Store(&why)
 	_ = c.command.Process.Kill()
 }

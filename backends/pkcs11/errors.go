@@ -21,8 +21,9 @@ const (
 	rungLogin               // a new login and finding the key again
 	rungSpare               // another session than the one that could not be had
 	rungDevice              // the module initialised again
-	rungs
 )
+
+const rungs = rungDevice + 1
 
 // fail makes an error of a Kind; the operation and the key are filled in by
 // [named].
@@ -112,8 +113,7 @@ func named(op, id string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s %s: %w", op, id, err)
 	}
-	var known *backends.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*backends.Error](err); ok {
 		out := *known
 		out.Op, out.KeyID = op, id
 		return &out

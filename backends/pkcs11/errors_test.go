@@ -51,7 +51,7 @@ func TestJudge(t *testing.T) {
 	for want, codes := range cases {
 		for _, code := range codes {
 			kind, step := judge(calling("C_Test", p11.Error(code)))
-			if kind != want.kind || step != want.step {
+			if !errors.Is(kind, want.kind) || step != want.step {
 				t.Errorf("%v is judged %v, rung %d, want %v, rung %d", p11.Error(code), kind, step, want.kind, want.step)
 			}
 		}
@@ -62,7 +62,7 @@ func TestNamed(t *testing.T) {
 	inner := &backends.Error{Kind: backends.ErrThrottled, RetryAfter: time.Second, Err: p11.Error(p11.CKR_SESSION_COUNT)}
 	var e *backends.Error
 	if err := named("sign", "object=k", fmt.Errorf("more: %w", inner)); !errors.As(err, &e) ||
-		e.Op != "sign" || e.KeyID != "object=k" || e.Kind != backends.ErrThrottled || e.RetryAfter != time.Second {
+		e.Op != "sign" || e.KeyID != "object=k" || !errors.Is(e.Kind, backends.ErrThrottled) || e.RetryAfter != time.Second {
 		t.Errorf("named = %v", err)
 	}
 	if inner.Op != "" {

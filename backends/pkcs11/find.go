@@ -30,18 +30,18 @@ func findKey(s *session, want keyID) (key, error) {
 	}
 	o := object{s, handles[0]}
 	k := key{handle: handles[0], token: s.token, login: s.login}
-	real, err := o.identity()
+	own, err := o.identity()
 	if err != nil {
 		return key{}, err
 	}
 	if k.always, err = o.usable(); err != nil {
 		return key{}, err
 	}
-	if k.public, err = o.publicHalf(real); err != nil {
+	if k.public, err = o.publicHalf(own); err != nil {
 		return key{}, err
 	}
 	k.canonical = Scheme + ":" + join(";", pathLiteral,
-		"token", s.token.info.Label, "serial", s.token.info.SerialNumber) + ";" + real.String()
+		"token", s.token.info.Label, "serial", s.token.info.SerialNumber) + ";" + own.String()
 	return k, nil
 }
 

@@ -3,8 +3,10 @@
 package pkcs11
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"os"
 	"path/filepath"
@@ -78,8 +80,8 @@ func TestPublicHalfWhereverTheModuleKeepsIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The base point of P-256.
-			if x := info.PublicKey.X.Text(16); !strings.HasPrefix(x, "6b17d1f2e12c4247f8bc") {
-				t.Errorf("public key's x is %s", x)
+			if point, err := info.PublicKey.Bytes(); !strings.HasPrefix(hex.EncodeToString(point), "046b17d1f2e12c4247f8bc") {
+				t.Errorf("public key is %x, %v", point, err)
 			}
 		})
 	}
@@ -111,8 +113,8 @@ func TestPublicHalfFromCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := x509.MarshalPKIXPublicKey(info.PublicKey); string(got) != string(der) {
-		t.Error("not the certificate's public key")
+	if got, err := x509.MarshalPKIXPublicKey(info.PublicKey); !bytes.Equal(got, der) {
+		t.Error("not the certificate's public key", err)
 	}
 }
 

@@ -44,10 +44,11 @@ func RunChildIfAsked() {
 	syscall.CloseOnExec(childReads)
 	syscall.CloseOnExec(childWrites)
 	h := &host{out: out, pending: map[uint64]func(*message){}}
-	if err := h.serve(in); err != nil && !errors.Is(err, io.EOF) {
-		os.Exit(1)
+	//nolint:forbidigo // this is the child's main
+	if err := h.serve(context.Background(), in); err != nil && !errors.Is(err, io.EOF) {
+		os.Exit(1) //nolint:forbidigo // this is the child's main
 	}
-	os.Exit(0)
+	os.Exit(0) //nolint:forbidigo // this is the child's main
 }
 
 // host serves one backend to the parent process.
@@ -62,8 +63,8 @@ type host struct {
 }
 
 // serve answers requests until the parent closes the pipe or dies.
-func (h *host) serve(in io.Reader) error {
-	ctx, cancel := context.WithCancel(context.Background())
+func (h *host) serve(ctx context.Context, in io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
 	reader := bufio.NewReader(in)

@@ -82,7 +82,7 @@ func (b *isolated) run(ctx context.Context) {
 			continue
 		}
 		if c != nil {
-			b.log.Warn("the module's process ended", "pid", c.command.Process.Pid, "error", c.end(0))
+			b.log.WarnContext(ctx, "the module's process ended", "pid", c.command.Process.Pid, "error", c.end(0))
 		}
 		c = b.attempt(ctx)
 	}
@@ -96,14 +96,14 @@ func (b *isolated) run(ctx context.Context) {
 func (b *isolated) attempt(ctx context.Context) *child {
 	c, err := startChild(ctx, b)
 	if err != nil {
-		b.log.Warn("the module's process cannot be started", "error", err, "retry_in", b.missed(err))
+		b.log.WarnContext(ctx, "the module's process cannot be started", "error", err, "retry_in", b.missed(err))
 		return nil
 	}
 	if err := b.openModule(ctx, c); err != nil {
-		b.log.Warn("the module's process cannot open it", "error", err, "retry_in", b.missed(err))
+		b.log.WarnContext(ctx, "the module's process cannot open it", "error", err, "retry_in", b.missed(err))
 		return c
 	}
-	b.log.Info("the module's process started", "pid", c.command.Process.Pid)
+	b.log.InfoContext(ctx, "the module's process started", "pid", c.command.Process.Pid)
 	b.found(c)
 	select {
 	case <-c.gone:
@@ -153,11 +153,11 @@ func (b *isolated) wrote(line string) {
 func (b *isolated) heard(ctx context.Context, c *child, m *message) {
 	switch m.Op {
 	case opLog:
-		attributes := make([]slog.Attr, 0, len(m.Attributes))
+		attributes := []slog.Attr{slog.String("event", m.Text)}
 		for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
 			attributes = append(attributes, slog.String(name, m.Attributes[name]))
 		}
-		b.log.LogAttrs(ctx, m.Level, m.Text, attributes...)
+		b.log.LogAttrs(ctx, m.Level, "the module's process reports", attributes...)
 	case opKey:
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -30,12 +30,15 @@ func (b *backend) call(ctx context.Context, id string, f func(*session, keyID) e
 			return ctxErr
 		}
 		step := b.step(err, climbed, signed)
-		if step == rungNone || climbed[step] {
+		switch {
+		case step == rungSpare && climbed[step]:
+			return &backends.Error{Kind: backends.ErrThrottled, RetryAfter: b.pace.backoffMin, Err: err}
+		case step == rungNone || climbed[step]:
 			return err
 		}
 		climbed[step] = true
 		switch step {
-		case rungSession, rungSpare: // the worker has dropped its session, or left
+		case rungNone, rungSession, rungSpare: // the worker has dropped its session, or left
 		case rungLogin:
 			b.login.lost(login)
 		case rungDevice:

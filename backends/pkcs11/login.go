@@ -116,10 +116,10 @@ func (l *login) try(s *session, user uint, p pin, digest pinDigest, before verdi
 	}
 	kind, step := judge(err)
 	switch {
-	case kind == backends.ErrPINIncorrect:
+	case errors.Is(kind, backends.ErrPINIncorrect):
 		err = errors.Join(err, l.state.add(s.token.info.SerialNumber, p))
 		return verdictIncorrect, fail(kind, "C_Login: %w: write the right PIN into %s", err, l.pinPath)
-	case kind == backends.ErrPINLocked:
+	case errors.Is(kind, backends.ErrPINLocked):
 		// Not for the state directory: the PIN may be the right one.
 		return verdictLocked, fail(kind, "C_Login: %w: have the security officer unlock the user PIN, then restart", err)
 	case step == rungDevice:

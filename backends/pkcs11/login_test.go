@@ -282,6 +282,31 @@ func TestPINFileIsChecked(t *testing.T) {
 	}
 }
 
+func TestPINAccess(t *testing.T) {
+	const root, self, other, group = 0, 1000, 1001, 2000
+	for _, c := range []struct {
+		file fileAccess
+		user int
+		fine bool
+	}{
+		{fileAccess{0o600, self, group}, self, true},
+		{fileAccess{0o400, root, root}, root, true},
+		{fileAccess{0o440, root, group}, self, true}, // Kubernetes with fsGroup
+		{fileAccess{0o640, root, group}, self, true},
+		{fileAccess{0o440, root, other}, self, false},
+		{fileAccess{0o460, root, group}, self, false},
+		{fileAccess{0o444, root, group}, self, false},
+		{fileAccess{0o440, self, group}, self, false},
+		{fileAccess{0o440, root, group}, root, false},
+		{fileAccess{0o600, other, group}, self, false},
+		{fileAccess{0o600, self, group}, root, false},
+	} {
+		if err := pinAccess("/pin", c.file, c.user, []int{self, group}); (err == nil) != c.fine {
+			t.Errorf("%+v for user %d: %v", c.file, c.user, err)
+		}
+	}
+}
+
 func TestPINHidesItself(t *testing.T) {
 	p := pin(faultPIN)
 	for _, format := range []string{"%v", "%s", "%x", "%q", "%+v", "%#v", "%d"} {

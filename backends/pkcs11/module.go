@@ -172,7 +172,8 @@ func (m *module) renew(l *link, seen uint64, drain time.Duration, stop <-chan st
 		return generation, nil
 	}
 	if ready {
-		if err := m.quiesce(drain, stop); err != nil {
+		err := m.quiesce(drain, stop)
+		if err != nil {
 			return 0, err
 		}
 		_ = m.ctx.Finalize() // a module that lost its device may fail here and still be finalised

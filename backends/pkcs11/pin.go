@@ -4,9 +4,12 @@ package pkcs11
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -35,9 +38,8 @@ func (p pin) wipe() { clear(p) }
 // outlive the PIN. A string of its own could not be wiped.
 func (p pin) borrow() string { return unsafe.String(unsafe.SliceData(p), len(p)) }
 
-// readPIN reads the PIN file, which nobody but its owner may read and which
-// belongs to root or to this process's user. One newline at the end is not
-// part of the PIN. The caller wipes the PIN.
+// readPIN reads the PIN file, which only those may read who pinAccess says. One
+// newline at the end is not part of the PIN. The caller wipes the PIN.
 func readPIN(path string) (pin, error) {
 	// O_NONBLOCK: a FIFO in its place must not hold us up.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -49,20 +51,25 @@ func readPIN(path string) (pin, error) {
 	if err != nil {
 		return nil, fail(backends.ErrAccessDenied, "pin-source: %w", err)
 	}
-	stat, _ := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
+	if !info.Mode().IsRegular() {
 		return nil, fail(backends.ErrAccessDenied, "pin-source: %s is not a regular file", path)
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fail(backends.ErrAccessDenied, "pin-source: %s has mode %04o and others may use it: chmod 0600 %s",
-			path, info.Mode().Perm(), path)
-	case stat == nil || stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
-		return nil, fail(backends.ErrAccessDenied, "pin-source: %s belongs neither to root nor to this process's user: chown it", path)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil, fail(backends.ErrAccessDenied, "pin-source: the file system does not say who owns %s", path)
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return nil, fail(backends.ErrAccessDenied, "pin-source: %w", err)
+	}
+	file := fileAccess{info.Mode().Perm(), int(stat.Uid), int(stat.Gid)}
+	if err := pinAccess(path, file, os.Geteuid(), append(groups, os.Getegid())); err != nil {
+		return nil, err
 	}
 
 	buffer := make([]byte, maxPIN+2)
 	n, err := io.ReadFull(f, buffer)
-	if err != io.EOF && err != io.ErrUnexpectedEOF && err != nil {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		clear(buffer)
 		return nil, fail(backends.ErrAccessDenied, "pin-source: %w", err)
 	}
@@ -72,4 +79,28 @@ func readPIN(path string) (pin, error) {
 		return nil, fail(backends.ErrAccessDenied, "pin-source: %s holds no PIN: write one line of 1 to %d bytes", path, maxPIN)
 	}
 	return pin(text), nil
+}
+
+// fileAccess is who may do what with a file.
+type fileAccess struct {
+	perm     fs.FileMode
+	uid, gid int
+}
+
+// pinAccess refuses a PIN file of anybody but root and this process's user, and
+// one that others may use. One exception: of root's file, a group of a process
+// that is not root may be the reader, because that is how Kubernetes mounts a
+// secret into a pod with fsGroup, and such a process can read it in no other way.
+func pinAccess(path string, file fileAccess, user int, groups []int) error {
+	forbidden := fs.FileMode(0o077)
+	if file.uid == 0 && user != 0 && slices.Contains(groups, file.gid) {
+		forbidden = 0o037
+	}
+	switch {
+	case file.uid != 0 && file.uid != user:
+		return fail(backends.ErrAccessDenied, "pin-source: %s belongs to uid %d, neither root nor this process's user: chown it", path, file.uid)
+	case file.perm&forbidden != 0:
+		return fail(backends.ErrAccessDenied, "pin-source: %s has mode %04o and others may use it: chmod 0600 %s", path, file.perm, path)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
@@ -113,7 +114,7 @@ func (s *pinState) lines(serial string) (salt []byte, hashes [][]byte, err error
 		case salt == nil:
 			salt = lineSalt
 		}
-		if string(lineSalt) == string(salt) {
+		if bytes.Equal(lineSalt, salt) {
 			hashes = append(hashes, hash)
 		}
 	}

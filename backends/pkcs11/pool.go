@@ -27,7 +27,7 @@ type session struct {
 
 // task is a call on its way through the pool.
 type task struct {
-	ctx   context.Context
+	alive func() error // Err of the caller's context
 	token *hsmToken
 	run   func(*session) error
 	began time.Time
@@ -71,7 +71,7 @@ func newPool(m *module, lg *login, limit int, p pace) *pool {
 // do runs f on a session with the token, and says under which login. It returns
 // when f does or when ctx ends, whichever comes first.
 func (p *pool) do(ctx context.Context, token *hsmToken, f func(*session) error) (login uint64, err error) {
-	t := &task{ctx: ctx, token: token, run: f, began: time.Now(), done: make(chan error, 1)}
+	t := &task{alive: ctx.Err, token: token, run: f, began: time.Now(), done: make(chan error, 1)}
 	if err := p.submit(ctx, t); err != nil {
 		return 0, err
 	}
@@ -124,8 +124,10 @@ func (p *pool) grow(t *task) (bool, error) {
 		p.wg.Go(func() { w.work(t) })
 		return true, nil
 	case p.hangs():
-		return false, &backends.Error{Kind: backends.ErrUnavailable, RetryAfter: p.pace.hung,
-			Err: errors.New("all sessions are held by calls that do not return from the module: isolate=true would end them")}
+		return false, &backends.Error{
+			Kind: backends.ErrUnavailable, RetryAfter: p.pace.hung,
+			Err: errors.New("all sessions are held by calls that do not return from the module: isolate=true would end them"),
+		}
 	}
 	return false, nil
 }
@@ -217,7 +219,7 @@ func (w *worker) quit() {
 // serve runs a task on the worker's session, opening and logging in first
 // where needed.
 func (w *worker) serve(t *task) error {
-	if err := t.ctx.Err(); err != nil {
+	if err := t.alive(); err != nil {
 		return err
 	}
 	if err := w.pool.module.enter(t.token.generation); err != nil {
@@ -227,7 +229,7 @@ func (w *worker) serve(t *task) error {
 	if err := w.prepare(t.token); err != nil {
 		return err
 	}
-	if err := t.ctx.Err(); err != nil {
+	if err := t.alive(); err != nil {
 		return err // before a signature is spent
 	}
 	t.login = w.session.login

@@ -28,6 +28,7 @@ func (v verdict) kind() error {
 		return backends.ErrPINIncorrect
 	case verdictLocked:
 		return backends.ErrPINLocked
+	case verdictPending, verdictFine:
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func splitURI(uri string) (path, query []attribute, err error) {
 	}
 	rest, ok := strings.CutPrefix(uri, Scheme+":")
 	if !ok {
-		return nil, nil, errors.New("not a PKCS#11 URI: write pkcs11:token=LABEL?module-path=...&pin-source=...")
+		return nil, nil, errors.New("not a PKCS#11 URI: write pkcs11:token=LABEL?module-path=FILE&pin-source=file:FILE")
 	}
 	rawPath, rawQuery, hasQuery := strings.Cut(rest, "?")
 	if path, err = splitAttributes(rawPath, ";", pathLiteral); err != nil {

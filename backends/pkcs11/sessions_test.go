@@ -204,3 +204,19 @@ func countFDs(t *testing.T) int {
 	}
 	return len(entries)
 }
+
+func TestNoSessionLeftIsThrottled(t *testing.T) {
+	h := newFaultHSM(t)
+	h.set(wordMaxSessions, 1)
+	other, b := openQuick(t, h.uri()), openQuick(t, h.uri())
+	mustSign(t, other)
+	err := signOnce(b, t)
+	wantKind(t, err, backends.ErrThrottled)
+	if e := new(backends.Error); !errors.As(err, &e) || e.RetryAfter <= 0 {
+		t.Errorf("%v does not say when to come back", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	mustSign(t, b)
+}

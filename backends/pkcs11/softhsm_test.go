@@ -68,8 +68,10 @@ func makeSoftHSM(t testing.TB) *softHSM {
 	}
 	tool(t, "softhsm2-util", "softhsm2", "--init-token", "--free", "--label", tokenLabel, "--pin", userPIN, "--so-pin", soPIN)
 	for _, key := range []struct{ label, id, curve string }{
-		{"one", "01", "prime256v1"}, {"p384", "03", "secp384r1"},
-		{"twin", "05", "prime256v1"}, {"twin", "06", "prime256v1"},
+		{"one", "01", "prime256v1"},
+		{"p384", "03", "secp384r1"},
+		{"twin", "05", "prime256v1"},
+		{"twin", "06", "prime256v1"},
 	} {
 		h.pkcs11Tool(t, "--keypairgen", "--key-type", "EC:"+key.curve, "--label", key.label, "--id", key.id, "--usage-sign")
 	}
@@ -235,5 +237,5 @@ func eventually(t testing.TB, limit time.Duration, f func() error) {
 // isUnavailable says whether err asks to come back later and says when.
 func isUnavailable(err error) bool {
 	var e *backends.Error
-	return errors.As(err, &e) && e.Kind == backends.ErrUnavailable && e.RetryAfter > 0
+	return errors.As(err, &e) && errors.Is(e.Kind, backends.ErrUnavailable) && e.RetryAfter > 0
 }

@@ -78,8 +78,7 @@ func toWire(err error) *wireError {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &wireError{}
 	}
-	var known *backends.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*backends.Error](err); ok {
 		w := &wireError{Kind: known.Kind.Error(), RetryAfter: known.RetryAfter}
 		if known.Err != nil {
 			w.Text = known.Err.Error()
