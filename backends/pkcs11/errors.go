@@ -23,7 +23,7 @@ const (
 	rungDevice              // the module initialised again
 )
 
-const rungs = rungDevice + 1
+const rungs = int(rungDevice) + 1
 
 // fail makes an error of a Kind; the operation and the key are filled in by
 // [named].

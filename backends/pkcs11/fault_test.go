@@ -165,7 +165,7 @@ func mustSign(t testing.TB, b backends.KeyBackend) {
 func wantKind(t testing.TB, err, kind error) {
 	t.Helper()
 	var e *backends.Error
-	if !errors.As(err, &e) || e.Kind != kind {
+	if !errors.As(err, &e) || !errors.Is(e.Kind, kind) {
 		t.Fatalf("error %v, want the Kind %v", err, kind)
 	}
 	for _, secret := range []string{faultPIN, wrongPIN, userPIN} {
