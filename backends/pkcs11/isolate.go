@@ -100,11 +100,15 @@ func (b *isolated) attempt(ctx context.Context) *child {
 		return nil
 	}
 	if err := b.openModule(ctx, c); err != nil {
+		if _, ok := errors.AsType[*backends.Error](err); ok {
+			b.report(err) // the operator's to mend
+		}
 		b.log.WarnContext(ctx, "the module's process cannot open it", "error", err, "retry_in", b.missed(err))
 		return c
 	}
 	b.log.InfoContext(ctx, "the module's process started", "pid", c.command.Process.Pid)
 	b.found(c)
+	b.report(nil)
 	select {
 	case <-c.gone:
 		b.ended(c) // it was not yet the current one when it ended
@@ -124,12 +128,15 @@ func (b *isolated) openModule(ctx context.Context, c *child) error {
 	if err != nil {
 		return err
 	}
-	err = answer.Failure.err()
+	return answer.Failure.err()
+}
+
+// report tells Open how the first child opened the module.
+func (b *isolated) report(err error) {
 	select {
 	case b.opened <- err:
 	default: // not the first
 	}
-	return err
 }
 
 // ended is told when a child answers no more.
