@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"sync"
@@ -27,13 +28,14 @@ type session struct {
 
 // task is a call on its way through the pool.
 type task struct {
-	alive func() error // Err of the caller's context
-	token *hsmToken
-	run   func(*session) error
-	began time.Time
-	login uint64       // the login it ran under; read after done
-	done  chan error   // one place: the worker never waits for the caller
-	left  atomic.Int64 // when the caller left, in Unix nanoseconds; 0 while it waits
+	alive  func() error // Err of the caller's context
+	token  *hsmToken
+	run    func(*session) error
+	began  time.Time
+	login  uint64        // the login it ran under; read after done
+	done   chan error    // one place: the worker never waits for the caller
+	left   atomic.Int64  // when the caller left, in Unix nanoseconds; 0 while it waits
+	queued *list.Element // its place in pool.queue; nil elsewhere. Guarded by pool.mu
 }
 
 // pool runs tasks on up to limit sessions, each with a goroutine of its own. A
@@ -43,28 +45,29 @@ type pool struct {
 	module *module
 	login  *login
 	pace   pace
-	tasks  chan *task
+	limit  int
 	stop   chan struct{}
 	wg     sync.WaitGroup
-
-	limit int
 
 	mu      sync.Mutex
 	closed  bool
 	full    time.Time // the token has no session more to give: do not grow until then
 	workers map[*worker]struct{}
+	idle    []*worker // the one that worked last is the last
+	queue   list.List // of *task: all workers are busy
 }
 
 type worker struct {
 	pool    *pool
 	session session
+	inbox   chan *task // one place: filled by who takes it off the idle list
 	current atomic.Pointer[task]
 }
 
 func newPool(m *module, lg *login, limit int, p pace) *pool {
 	return &pool{
 		module: m, login: lg, pace: p, limit: limit,
-		tasks: make(chan *task), stop: make(chan struct{}), workers: map[*worker]struct{}{},
+		stop: make(chan struct{}), workers: map[*worker]struct{}{},
 	}
 }
 
@@ -72,7 +75,7 @@ func newPool(m *module, lg *login, limit int, p pace) *pool {
 // when f does or when ctx ends, whichever comes first.
 func (p *pool) do(ctx context.Context, token *hsmToken, f func(*session) error) (login uint64, err error) {
 	t := &task{alive: ctx.Err, token: token, run: f, began: time.Now(), done: make(chan error, 1)}
-	if err := p.submit(ctx, t); err != nil {
+	if err := p.submit(t); err != nil {
 		return 0, err
 	}
 	select {
@@ -80,35 +83,13 @@ func (p *pool) do(ctx context.Context, token *hsmToken, f func(*session) error) 
 		return t.login, err
 	case <-ctx.Done():
 		t.left.Store(time.Now().UnixNano())
+		p.withdraw(t)
 		return 0, ctx.Err()
 	}
 }
 
-// submit hands the task to an idle worker, to a new one, or waits for one.
-func (p *pool) submit(ctx context.Context, t *task) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case p.tasks <- t:
-		return nil
-	default:
-	}
-	if started, err := p.grow(t); started || err != nil {
-		return err
-	}
-	select {
-	case p.tasks <- t:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.stop:
-		return &backends.Error{Kind: backends.ErrClosed}
-	}
-}
-
-// grow starts a worker for the task if there may be one more.
-func (p *pool) grow(t *task) (bool, error) {
+// submit hands the task to an idle worker, to a new one, or into the queue.
+func (p *pool) submit(t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	limit := p.limit
@@ -117,19 +98,34 @@ func (p *pool) grow(t *task) (bool, error) {
 	}
 	switch {
 	case p.closed:
-		return false, &backends.Error{Kind: backends.ErrClosed}
+		return &backends.Error{Kind: backends.ErrClosed}
+	case len(p.idle) > 0:
+		last := len(p.idle) - 1
+		p.idle[last].inbox <- t
+		p.idle = p.idle[:last]
 	case len(p.workers) == 0, len(p.workers) < limit && time.Now().After(p.full):
-		w := &worker{pool: p, session: session{ctx: p.module.ctx}}
+		w := &worker{pool: p, session: session{ctx: p.module.ctx}, inbox: make(chan *task, 1)}
 		p.workers[w] = struct{}{}
 		p.wg.Go(func() { w.work(t) })
-		return true, nil
 	case p.hangs():
-		return false, &backends.Error{
+		return &backends.Error{
 			Kind: backends.ErrUnavailable, RetryAfter: p.pace.hung,
 			Err: errors.New("all sessions are held by calls that do not return from the module: isolate=true would end them"),
 		}
+	default:
+		t.queued = p.queue.PushBack(t)
 	}
-	return false, nil
+	return nil
+}
+
+// withdraw takes a task out of the queue if it is still there.
+func (p *pool) withdraw(t *task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.queued != nil {
+		p.queue.Remove(t.queued)
+		t.queued = nil
+	}
 }
 
 // mostOpen is how many sessions the token lets the pool have, or 0 for no
@@ -164,10 +160,21 @@ func (p *pool) hangs() bool {
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed {
-		p.closed = true
-		close(p.stop)
+	if p.closed {
+		return
 	}
+	p.closed = true
+	close(p.stop)
+	for p.queue.Len() > 0 {
+		p.pop().done <- &backends.Error{Kind: backends.ErrClosed}
+	}
+}
+
+// pop returns the task that waits longest. The caller holds mu.
+func (p *pool) pop() *task {
+	t := p.queue.Remove(p.queue.Front()).(*task)
+	t.queued = nil
+	return t
 }
 
 // work runs the first task and then whatever comes, until the pool closes or
@@ -179,31 +186,48 @@ func (w *worker) work(first *task) {
 		err := w.serve(t)
 		w.current.Store(nil)
 		_, step := judge(err)
-		if step == rungSpare {
-			w.retire()
-		}
+		retired := step == rungSpare && w.retire()
 		t.done <- err
-		if step == rungSpare {
+		if retired {
 			return
 		}
 	}
 }
 
+// next returns the next task, or nil when the pool closes.
 func (w *worker) next() *task {
+	p := w.pool
+	p.mu.Lock()
+	if p.queue.Len() > 0 {
+		defer p.mu.Unlock()
+		return p.pop()
+	}
+	p.idle = append(p.idle, w)
+	p.mu.Unlock()
 	select {
-	case t := <-w.pool.tasks:
+	case t := <-w.inbox:
 		return t
-	case <-w.pool.stop:
+	case <-p.stop:
+	}
+	select {
+	case t := <-w.inbox: // handed over just before
+		return t
+	default:
 		return nil
 	}
 }
 
-// retire leaves the work to the workers that have a session.
-func (w *worker) retire() {
-	w.pool.mu.Lock()
-	defer w.pool.mu.Unlock()
-	delete(w.pool.workers, w)
-	w.pool.full = time.Now().Add(w.pool.pace.backoffMin)
+// retire leaves the work to the workers that have a session, if there are any.
+func (w *worker) retire() bool {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.full = time.Now().Add(p.pace.backoffMin)
+	if len(p.workers) == 1 {
+		return false
+	}
+	delete(p.workers, w)
+	return true
 }
 
 func (w *worker) quit() {
