@@ -148,15 +148,18 @@ func (b *benchmark) signing(n nonce, goroutines int) load {
 	}
 }
 
-// batchSize is the number of tokens in a batch.
-const batchSize = 64
-
 func (b *benchmark) addFile(ctx context.Context) error {
 	const section = "Key in a file"
 	byUnix, byTCP, err := b.startServer(ctx, store{name: "file", uri: "file:" + b.dir, keyID: "key.p8", tls: true})
 	if err != nil {
 		return err
 	}
+	agent, err := b.startAgent(ctx, nil, roleBackend, "file:"+b.dir, "key.p8", "1")
+	if err != nil {
+		return err
+	}
+	b.agents = append(b.agents, namedAgent{"backends/filekey", agent})
+	b.add(&row{section: section, name: "backends/filekey, 1 caller", load: agent.load})
 	for _, listener := range []struct {
 		name string
 		target
@@ -165,8 +168,8 @@ func (b *benchmark) addFile(ctx context.Context) error {
 		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 16 callers", load: callers(listener.target, 16, 1)})
 		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 64 callers", load: callers(listener.target, 64, 1), limit: 2.2})
 		b.add(&row{section: section, name: "MintToken, " + listener.name + ", 64 callers, each a connection", load: callers(listener.target, 64, 64)})
-		b.add(&row{section: section, name: "Batches of 64, " + listener.name + ", 1 caller", load: batches(listener.target, 1, 1, batchSize), limit: 1.35})
-		b.add(&row{section: section, name: "Batches of 64, " + listener.name + ", 8 callers", load: batches(listener.target, 8, 1, batchSize), limit: 1.35})
+		b.add(&row{section: section, name: "Batches of 64, " + listener.name + ", 1 caller", load: batches(listener.target, 1, 1), limit: 1.35})
+		b.add(&row{section: section, name: "Batches of 64, " + listener.name + ", 8 callers", load: batches(listener.target, 8, 1), limit: 1.35})
 	}
 	return nil
 }
@@ -180,7 +183,7 @@ func (b *benchmark) addBare(ctx context.Context) error {
 		}
 		b.add(&row{section: section, name: "bare " + kind + ", 64 callers", load: callers(t, 64, 1)})
 		b.add(&row{section: section, name: "bare " + kind + ", 64 callers, each a connection", load: callers(t, 64, 64)})
-		b.add(&row{section: section, name: "bare " + kind + ", batches of 64, 8 callers", load: batches(t, 8, 1, batchSize)})
+		b.add(&row{section: section, name: "bare " + kind + ", batches of 64, 8 callers", load: batches(t, 8, 1)})
 	}
 	return nil
 }

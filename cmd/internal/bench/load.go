@@ -59,10 +59,13 @@ func request() *jotsmithv1.MintTokenRequest {
 	return &jotsmithv1.MintTokenRequest{Profile: profileName, Claims: `{"sub":"user-8d1f4c20"}`}
 }
 
+// batchSize is the number of tokens in a batch.
+const batchSize = 64
+
 // batch is as many requests in one message.
-func batch(size int) *jotsmithv1.BatchMintTokensRequest {
+func batch() *jotsmithv1.BatchMintTokensRequest {
 	b := &jotsmithv1.BatchMintTokensRequest{}
-	for range size {
+	for range batchSize {
 		b.Requests = append(b.Requests, request())
 	}
 	return b
@@ -80,22 +83,22 @@ func callers(t target, n, connections int) load {
 	})
 }
 
-// batches is a load of BatchMintTokens.
-func batches(t target, n, connections, size int) load {
-	req := batch(size)
+// batches is a load of BatchMintTokens with batchSize tokens each.
+func batches(t target, n, connections int) load {
+	req := batch()
 	return t.load(n, connections, func(ctx context.Context, client jotsmithv1.TokenServiceClient) (int, error) {
 		resp, err := client.BatchMintTokens(ctx, req)
 		if err != nil {
 			return 0, err
 		}
-		return size, tokensIn(resp, size)
+		return batchSize, tokensIn(resp)
 	})
 }
 
-// tokensIn fails unless every one of so many results is a token.
-func tokensIn(resp *jotsmithv1.BatchMintTokensResponse, n int) error {
-	if len(resp.GetResults()) != n {
-		return fmt.Errorf("%d results for %d requests", len(resp.GetResults()), n)
+// tokensIn fails unless the answer to a batch is a token for each request.
+func tokensIn(resp *jotsmithv1.BatchMintTokensResponse) error {
+	if len(resp.GetResults()) != batchSize {
+		return fmt.Errorf("%d results for %d requests", len(resp.GetResults()), batchSize)
 	}
 	for _, result := range resp.GetResults() {
 		if result.GetToken().GetToken() == "" {

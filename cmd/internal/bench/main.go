@@ -42,7 +42,7 @@ func start(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.BoolVar(&o.quick, "quick", false, "fewer and shorter samples, and a tenth of the tokens")
 	only := flags.String("only", "", "measure only the rows whose names match this regular expression")
-	flags.IntVar(&o.rounds, "rounds", 7, "samples of each row")
+	flags.IntVar(&o.rounds, "rounds", 9, "samples of each row")
 	flags.DurationVar(&o.slice, "slice", 400*time.Millisecond, "length of a sample")
 	flags.IntVar(&o.tokens, "tokens", 1_000_000, "tokens of the memory run; 0 leaves it out")
 	flags.StringVar(&o.write, "write", "", "put the tables into this Markdown file, between its bench marks")

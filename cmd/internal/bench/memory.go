@@ -81,7 +81,7 @@ func (b *benchmark) memoryRun(ctx context.Context, progress io.Writer) error {
 
 // mintBatches mints n tokens or a few more and returns how many.
 func mintBatches(ctx context.Context, conns []*grpc.ClientConn, n int) (int, error) {
-	req := batch(batchSize)
+	req := batch()
 	each := (n + batchSize*len(conns) - 1) / (batchSize * len(conns))
 	errs := make(chan error, len(conns))
 	for _, conn := range conns {
@@ -90,7 +90,7 @@ func mintBatches(ctx context.Context, conns []*grpc.ClientConn, n int) (int, err
 			for range each {
 				resp, err := client.BatchMintTokens(ctx, req)
 				if err == nil {
-					err = tokensIn(resp, batchSize)
+					err = tokensIn(resp)
 				}
 				if err != nil {
 					errs <- err
