@@ -76,6 +76,30 @@ func BenchmarkRawSign(b *testing.B) {
 	})
 }
 
+// BenchmarkSignSlowDevice has a device that takes 2 ms a signature, as many do:
+// what matters then is that no session is ever idle.
+func BenchmarkSignSlowDevice(b *testing.B) {
+	h := newFaultHSM(b)
+	h.set(wordSignMicros, 2000)
+	backend := openQuick(b, h.uri("max-sessions="+strconv.Itoa(benchSessions)))
+	mustSign(b, backend)
+	split(b, 16, func(int) error { return signOnce(backend, b) })
+	best := 2 * time.Millisecond * time.Duration(b.N) / benchSessions
+	b.ReportMetric(100*float64(best)/float64(b.Elapsed()), "%-of-best")
+}
+
+// BenchmarkSignIsolated is BenchmarkSignPool through a child process; the CPU
+// time is the parent's alone.
+func BenchmarkSignIsolated(b *testing.B) {
+	h := newSoftHSM(b)
+	backend := openIsolatedQuick(b, h.uri(h.module, "max-sessions="+strconv.Itoa(benchSessions)))
+	b.ReportAllocs()
+	split(b, 16, func(int) error {
+		_, err := backend.Sign(b.Context(), h.keys[0].ID, backends.Digest{1})
+		return err
+	})
+}
+
 // split has so many goroutines share b.N calls of f, which gets the goroutine's
 // number.
 func split(b *testing.B, goroutines int, f func(i int) error) {
