@@ -4,11 +4,12 @@ import (
 	"encoding/hex"
 	"maps"
 	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-
-	"buf.build/go/protovalidate"
-	"google.golang.org/protobuf/proto"
 
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	"github.com/jotsmith/jotsmith/service/policy"
@@ -23,19 +24,19 @@ type checker struct {
 	checkURI func(string) error
 }
 
-// Validate runs the rules of the proto and then, over a file that keeps them,
-// the checks that concern several fields.
-func (c *checker) Validate(message proto.Message) error {
-	if err := protovalidate.Validate(message); err != nil {
-		return err
-	}
+// check runs the checks that concern several fields, over a file that keeps
+// the rules in the proto.
+func (c *checker) check() []problem {
 	c.listeners()
 	c.backends()
 	c.keys()
 	c.profiles()
-	c.sharedKeys()
+	c.sharesKnown()
 	c.grants()
-	return c.err()
+	if len(c.list) == 0 { // what is wrong in a profile could be why it looks like another
+		c.sharedKeys()
+	}
+	return c.list
 }
 
 func (c *checker) listeners() {
@@ -45,15 +46,16 @@ func (c *checker) listeners() {
 		var address string
 		switch {
 		case l.GetUnix() != nil:
-			at, address = at.with("unix", "path"), l.GetUnix().GetPath()
+			at, address = at.with("unix", "path"), filepath.Clean(l.GetUnix().GetPath())
 		default:
 			at, address = at.with("tcp", "address"), l.GetTcp().GetAddress()
-			if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-				c.add(at, "host_port", "%q is not HOST:PORT, as in \"0.0.0.0:8443\"", address)
+			_, port, err := net.SplitHostPort(address)
+			if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+				c.add(at, "%q is not HOST:PORT with a number as the port, as in \"0.0.0.0:8443\" or \"[::1]:8443\"", address)
 			}
 		}
 		if seen[address] {
-			c.add(at, "unique", "%q is listened on twice", address)
+			c.add(at, "%q is listened on twice", address)
 		}
 		seen[address] = true
 	}
@@ -62,31 +64,37 @@ func (c *checker) listeners() {
 func (c *checker) backends() {
 	for name, b := range sorted(c.config.GetBackends()) {
 		if err := c.checkURI(b.GetUri()); err != nil {
-			c.add(path{"backends", key(name), "uri"}, "backend_uri", "%v", err)
+			c.add(path{"backends", key(name), "uri"}, "%v", err)
 		}
 	}
 }
 
 func (c *checker) keys() {
-	kids, ids := map[string]string{}, map[string]string{}
+	kids, ids, pins := map[string]string{}, map[string]string{}, map[string]string{}
 	for name, k := range sorted(c.config.GetKeys()) {
 		at := path{"keys", key(name)}
 		backend, ok := c.config.GetBackends()[k.GetBackend()]
 		if !ok {
-			c.add(at.with("backend"), "known_backend", "there is no backend %q; there is %s", k.GetBackend(), names(c.config.GetBackends()))
+			c.add(at.with("backend"), "there is no backend %q; there is %s", k.GetBackend(), names(c.config.GetBackends()))
 		}
 		if other, ok := kids[k.GetKid()]; ok {
-			c.add(at.with("kid"), "unique", "key %q has this kid too; a verifier could not tell them apart", other)
+			c.add(at.with("kid"), "key %q has this kid too; a verifier could not tell them apart", other)
 		}
 		kids[k.GetKid()] = name
-		id := k.GetBackend() + " " + k.GetId()
-		if other, ok := ids[id]; ok {
-			c.add(at.with("id"), "unique", "key %q is the same key of the same backend", other)
+		// By the URI and not by the backend's name: two names of one store would
+		// hide that profiles share a key.
+		id := backend.GetUri() + " " + k.GetId()
+		if other, twice := ids[id]; twice && ok {
+			c.add(at.with("id"), "key %q is the same key of the same store; use that one", other)
 		}
 		ids[id] = name
+		if other, ok := pins[k.GetSpkiSha256()]; ok && k.GetSpkiSha256() != "" {
+			c.add(at.with("spki_sha256"), "key %q is pinned to the same public key; use that one", other)
+		}
+		pins[k.GetSpkiSha256()] = name
 		inFile := strings.HasPrefix(backend.GetUri(), "file:")
 		if k.GetVerify() == "sampled" && ok && !inFile {
-			c.add(at.with("verify"), "verify_always", "signatures from outside this process are always verified; remove this or set it to \"always\"")
+			c.add(at.with("verify"), "signatures from outside this process are always verified; remove this or set it to \"always\"")
 		}
 		spki, err := hex.DecodeString(k.GetSpkiSha256())
 		if err != nil || len(spki) == 0 {
@@ -104,21 +112,47 @@ func (c *checker) grants() {
 	for i, g := range c.config.GetGrants() {
 		at := path{"grants", i}
 		if seen[g.GetName()] {
-			c.add(at.with("name"), "unique", "two grants are named %q", g.GetName())
+			c.add(at.with("name"), "two grants are named %q; a log could not tell them apart", g.GetName())
 		}
 		seen[g.GetName()] = true
 		rule := policy.Rule{Name: g.GetName(), Profiles: g.GetProfiles()}
 		for j, profile := range g.GetProfiles() {
 			if _, ok := c.config.GetProfiles()[profile]; !ok {
-				c.add(at.with("profiles", j), "known_profile", "there is no profile %q; there is %s", profile, names(c.config.GetProfiles()))
+				c.add(at.with("profiles", j), "there is no profile %q; there is %s", profile, names(c.config.GetProfiles()))
 			}
 		}
-		for _, m := range g.GetCallers() {
+		for j, m := range g.GetCallers() {
+			c.san(at.with("callers", j, "mtls"), m.GetMtls())
 			rule.Callers = append(rule.Callers, match(m))
 		}
 		c.config.PolicyRules = append(c.config.PolicyRules, rule)
 	}
 }
+
+// san refuses names that no certificate has as they are: they would grant
+// nothing, in silence.
+func (c *checker) san(at path, san *configv1.MtlsCaller) {
+	if text := san.GetUri(); text != "" {
+		if u, err := url.Parse(text); err != nil || u.Scheme == "" || u.String() != text {
+			c.add(at.with("uri"), "%q is not a URI as a certificate has it, as in spiffe://example.org/ci", text)
+		} else if strings.Contains(text, "*") {
+			c.add(at.with("uri"), "names match exactly; a wildcard would match nobody")
+		}
+	}
+	if text := san.GetDns(); strings.Contains(text, "*") {
+		c.add(at.with("dns"), "names match exactly; a wildcard would match nobody")
+	} else if text != "" && !dnsName.MatchString(text) {
+		c.add(at.with("dns"), "%q is not a DNS name, as in ci.example.org", text)
+	}
+	if text := san.GetEmail(); text != "" && !email.MatchString(text) {
+		c.add(at.with("email"), "%q is not an e-mail address, as in ci@example.org", text)
+	}
+}
+
+var (
+	dnsName = regexp.MustCompile(`\A[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\z`)
+	email   = regexp.MustCompile(`\A[!-?A-~]+@[!-?A-~]+\z`)
+)
 
 func match(m *configv1.CallerMatch) policy.Match {
 	if u := m.GetUnix(); u != nil {
@@ -141,5 +175,10 @@ func sorted[V any](m map[string]V) func(yield func(string, V) bool) {
 
 // names lists the names of a map for a message.
 func names[V any](m map[string]V) string {
-	return strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+	const most = 20
+	list := slices.Sorted(maps.Keys(m))
+	if len(list) > most {
+		list = append(list[:most], "...")
+	}
+	return strings.Join(list, ", ")
 }

@@ -83,7 +83,7 @@ func Parse(name string, data []byte, checkURI func(string) error) (*Config, erro
 	digest := sha256.Sum256(data)
 	c := &Config{Config: &configv1.Config{}, Generation: hex.EncodeToString(digest[:8])}
 	check := &checker{config: c, presets: presets, checkURI: checkURI}
-	if err := decode(name, data, c.Config, check); err != nil {
+	if err := decode(name, data, c.Config, check.check); err != nil {
 		return nil, err
 	}
 	c.setDefaults()

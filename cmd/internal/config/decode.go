@@ -2,110 +2,235 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
-	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"buf.build/go/protovalidate"
 	"buf.build/go/protoyaml"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
 )
 
-// decode reads one YAML document into message: no unknown or duplicate keys,
-// no anchors or aliases, and every rule of the message kept. validator, if not
-// nil, adds what no rule can say.
-func decode(name string, data []byte, message proto.Message, validator protoyaml.Validator) error {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return fmt.Errorf("%s:1:1 the file is empty", name)
+// decode reads one YAML document into message, in three steps of which each
+// needs the one before: the shape of the file (shape.go), the rules in the
+// proto, and check, which if not nil says what no rule can. The error lists
+// every problem of the first step that finds any, in the order of the file.
+func decode(name string, data []byte, message proto.Message, check func() []problem) error {
+	root, err := document(name, data)
+	if err != nil {
+		return err
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var document yaml.Node
-	if err := decoder.Decode(&document); err != nil {
+	faults := checkShape(root, message.ProtoReflect().Descriptor())
+	if len(faults) > 0 {
+		return report(name, faults)
+	}
+	if err := (protoyaml.UnmarshalOptions{Path: name}).Unmarshal(data, message); err != nil {
+		return errors.New(strings.TrimRight(err.Error(), "\n")) // checkShape has found all that it can find
+	}
+	problems, err := brokenRules(message)
+	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: a second YAML document follows the first; keep one", name)
+	if len(problems) == 0 && check != nil {
+		problems = check()
 	}
-	if problems := plain(name, &document); len(problems) > 0 {
-		return errors.Join(problems...)
-	}
-	if validator == nil {
-		validator = rules{}
-	}
-	err := protoyaml.UnmarshalOptions{Path: name, Validator: validator}.Unmarshal(data, message)
-	if err != nil {
-		return errors.New(strings.TrimRight(err.Error(), "\n"))
-	}
-	return nil
-}
-
-// plain lists what YAML allows and this file does not: anchors and aliases,
-// which can make a small file a huge one, and duplicate keys.
-func plain(name string, node *yaml.Node) []error {
-	var problems []error
-	if node.Kind == yaml.AliasNode || node.Anchor != "" {
-		return []error{fmt.Errorf("%s:%d:%d anchors and aliases are not accepted; write the value out", name, node.Line, node.Column)}
-	}
-	if node.Kind == yaml.MappingNode {
-		first := map[string]int{}
-		for i := 0; i+1 < len(node.Content); i += 2 {
-			key := node.Content[i]
-			if line, ok := first[key.Value]; ok {
-				problems = append(problems, fmt.Errorf("%s:%d:%d key %q stands twice; the first is at line %d", name, key.Line, key.Column, key.Value, line))
-			}
-			first[key.Value] = key.Line
+	for _, p := range problems {
+		node, there := find(root, p.at, p.isKey)
+		text := p.text
+		if p.rule != nil {
+			text = mend(p.rule, there)
 		}
+		faults = append(faults, fault{node.Line, node.Column, p.at.String() + ": " + text})
 	}
-	for _, child := range node.Content {
-		problems = append(problems, plain(name, child)...)
-	}
-	return problems
+	return report(name, faults)
 }
 
-// rules checks a message against the rules in its proto alone.
-type rules struct{}
+// yamlLine is how the parser says where a syntax error is.
+var yamlLine = regexp.MustCompile(`\Ayaml: (?:line (\d+): )?(?s:(.*))\z`)
 
-func (rules) Validate(message proto.Message) error { return protovalidate.Validate(message) }
+// document returns the mapping that the file is.
+func document(name string, data []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var first, second yaml.Node
+	switch err := decoder.Decode(&first); {
+	case errors.Is(err, io.EOF):
+		return nil, report(name, []fault{{1, 1, "the file is empty"}})
+	case err != nil:
+		line, text := 1, err.Error()
+		if m := yamlLine.FindStringSubmatch(text); m != nil {
+			text = m[2]
+			if n, err := strconv.Atoi(m[1]); err == nil {
+				line = n
+			}
+		}
+		return nil, report(name, []fault{{line, 1, "not YAML: " + text}})
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, report(name, []fault{{max(second.Line, 1), max(second.Column, 1), "a second YAML document begins; keep one"}})
+	}
+	root := first.Content[0]
+	if isNull(root) {
+		return nil, report(name, []fault{{1, 1, "the file is empty"}})
+	}
+	return root, nil
+}
 
-// problems collects violations that protoyaml then finds the place of.
-type problems struct{ list []*protovalidate.Violation }
+// fault is a problem and its place in the file.
+type fault struct {
+	line, column int
+	text         string
+}
 
-// A path names a field: strings are fields, a key or an int the subscript of
-// the field before it.
+// maxReported is how many faults an error lists, and maxText how long a fault's
+// text is.
+const (
+	maxReported = 100
+	maxText     = 500
+)
+
+// report joins faults as path:line:column text, each once and in the order of
+// the file. It never shows the line itself: a PIN may have been put there.
+func report(name string, faults []fault) error {
+	slices.SortFunc(faults, func(a, b fault) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), strings.Compare(a.text, b.text))
+	})
+	var errs []error
+	faults = slices.Compact(faults)
+	for i, f := range faults {
+		if i == maxReported {
+			errs = append(errs, fmt.Errorf("%s:%d:%d and %d more problems from here on", name, f.line, f.column, len(faults)-i))
+			break
+		}
+		if len(f.text) > maxText {
+			f.text = strings.ToValidUTF8(f.text[:maxText], "") + "..."
+		}
+		errs = append(errs, fmt.Errorf("%s:%d:%d %s", name, f.line, f.column, f.text))
+	}
+	return errors.Join(errs...)
+}
+
+// A path leads to a field: a string is the name of a field, a key or an int
+// what stands below the map or list before it.
 type (
 	path []any
 	key  string
 )
 
-// add notes a problem; rule is its short name in the message's brackets.
-func (p *problems) add(at path, rule, format string, args ...any) {
-	var elements []*validate.FieldPathElement
-	for _, step := range at {
-		switch step := step.(type) {
-		case string:
-			elements = append(elements, &validate.FieldPathElement{FieldName: &step})
-		case key:
-			elements[len(elements)-1].Subscript = &validate.FieldPathElement_StringKey{StringKey: string(step)}
-		case int:
-			elements[len(elements)-1].Subscript = &validate.FieldPathElement_Index{Index: uint64(step)}
-		}
-	}
-	message := fmt.Sprintf(format, args...)
-	p.list = append(p.list, &protovalidate.Violation{Proto: &validate.Violation{
-		Field: &validate.FieldPath{Elements: elements}, RuleId: &rule, Message: &message,
-	}})
-}
-
-// err returns the problems as protoyaml takes them.
-func (p *problems) err() error {
-	if len(p.list) == 0 {
-		return nil
-	}
-	return &protovalidate.ValidationError{Violations: p.list}
-}
-
 // with returns the path with more steps.
 func (at path) with(steps ...any) path { return append(at[:len(at):len(at)], steps...) }
+
+// plainKey is a key that needs no quotes in a path.
+var plainKey = regexp.MustCompile(`\A[A-Za-z0-9_-]+\z`)
+
+// String writes the path as in keys.apple.kid or grants[0].profiles[1].
+func (at path) String() string {
+	var b strings.Builder
+	for i, step := range at {
+		switch step := step.(type) {
+		case int:
+			fmt.Fprintf(&b, "[%d]", step)
+			continue
+		case key:
+			if !plainKey.MatchString(string(step)) {
+				fmt.Fprintf(&b, "[%q]", string(step))
+				continue
+			}
+		}
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		fmt.Fprint(&b, step)
+	}
+	return b.String()
+}
+
+// find returns the node to show for a path: the value of a field where it is
+// one word, its key where it is more. Where the path is not there it returns
+// the nearest node above.
+func find(root *yaml.Node, at path, isKey bool) (node *yaml.Node, there bool) {
+	node = root
+	shown := root
+	for i, step := range at {
+		last := i == len(at)-1
+		switch step := step.(type) {
+		case int:
+			if node.Kind != yaml.SequenceNode || step >= len(node.Content) {
+				return shown, false
+			}
+			node = node.Content[step]
+			shown = node
+		default:
+			name, value := entry(node, fmt.Sprint(step))
+			if value == nil {
+				return shown, false
+			}
+			node, shown = value, name
+			if last && value.Kind == yaml.ScalarNode && !isKey {
+				shown = value
+			}
+		}
+	}
+	return shown, true
+}
+
+// entry returns the key and value nodes of a name in a mapping.
+func entry(mapping *yaml.Node, name string) (keyNode, value *yaml.Node) {
+	if mapping.Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == name {
+			return mapping.Content[i], mapping.Content[i+1]
+		}
+	}
+	return nil, nil
+}
+
+// problem is something wrong with a field.
+type problem struct {
+	at    path
+	isKey bool                     // it is about a map's key, not its value
+	text  string                   // what is wrong and the mend
+	rule  *protovalidate.Violation // the broken rule, in the place of text
+}
+
+// problems collects what the checks find.
+type problems struct{ list []problem }
+
+func (p *problems) add(at path, format string, args ...any) {
+	p.list = append(p.list, problem{at: at, text: fmt.Sprintf(format, args...)})
+}
+
+// brokenRules returns the rules in the proto that the message breaks.
+func brokenRules(message proto.Message) ([]problem, error) {
+	err := protovalidate.Validate(message)
+	var broken *protovalidate.ValidationError
+	if err == nil {
+		return nil, nil
+	} else if !errors.As(err, &broken) {
+		return nil, err
+	}
+	var list []problem
+	for _, v := range broken.Violations {
+		var at path
+		for _, element := range v.Proto.GetField().GetElements() {
+			at = append(at, element.GetFieldName())
+			if element.HasStringKey() {
+				at = append(at, key(element.GetStringKey()))
+			} else if element.HasIndex() {
+				at = append(at, int(element.GetIndex())) //nolint:gosec // the place in a list that is in memory
+			}
+		}
+		if isOneof(v) {
+			at = at[:len(at)-1] // its name is not in the file
+		}
+		list = append(list, problem{at: at, isKey: v.Proto.GetForKey(), rule: v})
+	}
+	return list, nil
+}

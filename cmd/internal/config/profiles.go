@@ -3,6 +3,7 @@ package config
 import (
 	"embed"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -44,11 +45,11 @@ func (c *checker) profiles() {
 	for name, p := range sorted(c.config.GetProfiles()) {
 		at := path{"profiles", key(name)}
 		if _, ok := c.config.GetKeys()[p.GetKey()]; !ok {
-			c.add(at.with("key"), "known_key", "there is no key %q; there is %s", p.GetKey(), names(c.config.GetKeys()))
+			c.add(at.with("key"), "there is no key %q; there is %s", p.GetKey(), names(c.config.GetKeys()))
 		}
 		preset, ok := c.presets[p.GetPreset()]
 		if !ok {
-			c.add(at.with("preset"), "known_preset", "there is no preset %q; there is %s", p.GetPreset(), names(c.presets))
+			c.add(at.with("preset"), "there is no preset %q; there is %s", p.GetPreset(), names(c.presets))
 			continue
 		}
 		c.config.ClaimProfiles = append(c.config.ClaimProfiles, claims.Profile{
@@ -67,12 +68,12 @@ func (c *checker) typ(at path, p *configv1.Profile, preset *configv1.Preset) str
 	typ := preset.GetTyp()
 	if p.GetTyp() != "" {
 		if !preset.GetOpen() && p.GetTyp() != typ {
-			c.add(at.with("typ"), "closed", "the preset %s fixes typ to %q", p.GetPreset(), typ)
+			c.add(at.with("typ"), "the preset %s fixes typ to %q", p.GetPreset(), typ)
 		}
 		typ = p.GetTyp()
 	}
 	if strings.ContainsAny(typ, `"\`) {
-		c.add(at.with("typ"), "typ", "a media type has neither quotes nor backslashes")
+		c.add(at.with("typ"), "a media type (RFC 6838) has neither quotes nor backslashes")
 	}
 	if typ == "none" {
 		return ""
@@ -100,10 +101,10 @@ func (c *checker) times(at path, p *configv1.Profile, preset *configv1.Preset, o
 	case p.GetMaxTtl() != nil:
 		out.MaxTTL = p.GetMaxTtl().AsDuration()
 		if out.MaxLifetime > 0 && out.MaxTTL > most {
-			c.add(at.with("max_ttl"), "max_lifetime", "is over %s, the most that the preset %s allows with a backdate of %s", most, p.GetPreset(), out.Backdate)
+			c.add(at.with("max_ttl"), "is over %s, the most that the preset %s allows with a backdate of %s", most, p.GetPreset(), out.Backdate)
 		}
 	case preset.GetDefaultMaxTtl() != nil:
-		out.MaxTTL = max(preset.GetDefaultMaxTtl().AsDuration(), out.DefaultTTL)
+		out.MaxTTL = preset.GetDefaultMaxTtl().AsDuration()
 	default:
 		out.MaxTTL = ordinary
 	}
@@ -115,15 +116,26 @@ func (c *checker) times(at path, p *configv1.Profile, preset *configv1.Preset, o
 	if out.MaxLifetime > 0 {
 		limit = min(limit, ordinary) // a token is long-lived only when it is asked to be
 	}
-	if out.DefaultTTL > limit {
-		c.add(at.with("default_ttl"), "max_ttl", "is over the limit of %s", limit)
+	switch {
+	case out.DefaultTTL <= limit:
+	case limit == out.MaxTTL:
+		c.add(at.with("default_ttl"), "is over the profile's max_ttl of %s; raise that, or lower this", limit)
+	default:
+		c.add(at.with("default_ttl"), "is over %s, which the preset %s allows only to a caller who asks for it", limit, p.GetPreset())
 	}
 	for field, d := range map[string]time.Duration{"default_ttl": out.DefaultTTL, "max_ttl": out.MaxTTL, "backdate": out.Backdate} {
-		if d%time.Second != 0 {
-			c.add(at.with(field), "whole_seconds", "%s is not a whole number of seconds", d)
+		switch {
+		case d > longest:
+			c.add(at.with(field), "is over ten years (87600h)")
+		case d%time.Second != 0:
+			c.add(at.with(field), "%s is not a whole number of seconds", d)
 		}
 	}
 }
+
+// longest is the longest that any profile can say: what is far below the limit
+// of the type that holds it, where a longer one would be cut to another.
+const longest = 10 * 365 * 24 * time.Hour
 
 func longLived(preset *configv1.Preset) *claims.LongLived {
 	if preset.GetLongLived() == nil {
@@ -142,68 +154,106 @@ func (c *checker) rules(at path, p *configv1.Profile, preset *configv1.Preset) m
 	rules := map[string]claims.Rule{}
 	for name, rule := range sorted(preset.GetClaims()) {
 		if rule.GetConfigured() == nil {
-			rules[name] = c.rule(at, rule)
+			rules[name] = c.rule(at, rule, "string")
 		} else if p.GetClaims()[name] == nil {
-			c.add(at.with("claims"), "required", "the preset %s needs `%s: {fixed: ...}` here", p.GetPreset(), name)
+			c.add(at.with("claims", key(name)), "is missing; the preset %s needs `%s: {fixed: ...}` here", p.GetPreset(), name)
 		}
+	}
+	lower := map[string]string{}
+	for name := range preset.GetClaims() {
+		lower[strings.ToLower(name)] = name
 	}
 	for name, own := range sorted(p.GetClaims()) {
 		at := at.with("claims", key(name))
 		if err := claims.CheckName(name); err != nil {
-			c.add(at, "claim_name", "%v", err)
+			c.add(at, "%v", err)
 			continue
 		}
+		// Go's encoding/json and others take one for the other.
+		if other, ok := lower[strings.ToLower(name)]; ok && other != name {
+			c.add(at, "differs from the claim %q in case alone; many readers take one for the other", other)
+			continue
+		}
+		lower[strings.ToLower(name)] = name
 		if own.GetConfigured() != nil {
-			c.add(at.with("configured"), "preset_only", "a profile says fixed, computed or caller")
+			c.add(at.with("configured"), "a profile says fixed, computed or caller")
 			continue
 		}
 		base, known := preset.GetClaims()[name]
 		if !known && !preset.GetOpen() {
-			c.add(at, "closed", "the preset %s has no claim %q; it has %s", p.GetPreset(), name, names(preset.GetClaims()))
+			c.add(at, "the preset %s has no claim %q; it has %s", p.GetPreset(), name, names(preset.GetClaims()))
 			continue
 		}
-		rules[name] = c.narrow(at, own, base)
+		before := len(c.list)
+		rule := c.narrow(at, own, base)
+		if err := claims.CheckRule(name, rule); err != nil && len(c.list) == before {
+			c.add(at, "%v", err)
+		}
+		rules[name] = rule
 	}
 	return rules
 }
 
 // narrow returns the profile's own rule of a claim, held to the preset's.
 func (c *checker) narrow(at path, own, base *configv1.ClaimRule) claims.Rule {
-	rule := c.rule(at, own)
+	accepted := base.GetCaller()
+	if accepted == nil {
+		accepted = base.GetConfigured()
+	}
+	if accepted == nil {
+		if base != nil {
+			c.add(at, "the preset sets this claim itself; remove it here")
+		}
+		return c.rule(at, own, "string")
+	}
+	limit := c.callerRule(at, accepted, "string")
+	rule := c.rule(at, own, limit.Type)
 	switch {
-	case base.GetSource() == nil:
-	case base.GetConfigured() != nil || base.GetCaller() != nil:
-		accepted := base.GetConfigured()
-		if accepted == nil {
-			accepted = base.GetCaller()
-		}
-		limit := c.callerRule(at, accepted)
-		switch {
-		case rule.Fixed != nil:
-			if err := limit.CheckValue(rule.Fixed); err != nil {
-				c.add(at.with("fixed"), "preset", "%v", err)
+	case rule.Fixed != nil:
+		if err := limit.CheckValue(rule.Fixed); err != nil {
+			if pattern := accepted.GetPattern(); pattern != "" {
+				err = fmt.Errorf("%w; the preset's pattern is %s", err, pattern)
 			}
-		case rule.Caller != nil && base.GetCaller() != nil:
-			if own.GetCaller().GetType() == "" {
-				rule.Caller.Type = limit.Type
-			}
-			rule.Caller.Required = rule.Caller.Required || limit.Required
-			rule.Caller.Narrows = limit
-		default:
-			c.add(at, "preset", "the preset takes only a fixed value here")
+			c.add(at.with("fixed"), "%v", err)
 		}
+	case base.GetCaller() == nil:
+		c.add(at, "the preset takes only `fixed` here")
+	case rule.Caller == nil:
+		c.add(at, "the preset takes only `fixed` or `caller` here")
 	default:
-		c.add(at, "preset", "the preset sets this claim itself")
+		if rule.Caller.Type != limit.Type && limit.Type != "string_or_list" {
+			c.add(at.with("caller", "type"), "the preset takes %s here", limit.Type)
+		}
+		c.acceptable(at.with("caller", "one_of"), rule.Caller.OneOf, limit)
+		rule.Caller.Required = rule.Caller.Required || limit.Required
+		rule.Caller.Narrows = limit
 	}
 	return rule
 }
 
-func (c *checker) rule(at path, rule *configv1.ClaimRule) claims.Rule {
+// acceptable refuses the values of a one_of that a rule would refuse.
+func (c *checker) acceptable(at path, values []string, rule *claims.CallerRule) {
+	each := *rule
+	each.Type = "string"
+	for i, v := range values {
+		text, err := jsontext.AppendQuote(nil, v)
+		if err == nil {
+			err = each.CheckValue(text)
+		}
+		if err != nil {
+			c.add(at.with(i), "%v, so no caller could ever send it", err)
+		}
+	}
+}
+
+// rule returns a rule as claims takes it. A caller's value without a type is of
+// the type otherwise.
+func (c *checker) rule(at path, rule *configv1.ClaimRule, otherwise string) claims.Rule {
 	switch {
 	case rule.GetFixed() != nil:
 		return claims.Rule{Fixed: c.fixed(at, rule.GetFixed())}
 	case rule.GetCaller() != nil:
-		return claims.Rule{Caller: c.callerRule(at.with("caller"), rule.GetCaller())}
+		return claims.Rule{Caller: c.callerRule(at.with("caller"), rule.GetCaller(), otherwise)}
 	default:
 		return claims.Rule{Computed: claims.Computed(rule.GetComputed())}
 	}
@@ -217,7 +267,7 @@ func (c *checker) fixed(at path, v *structpb.Value) jsontext.Value {
 		err = value.Canonicalize()
 	}
 	if err != nil {
-		c.add(at.with("fixed"), "json", "is not JSON: %v", err)
+		c.add(at.with("fixed"), "is not JSON: %v", err)
 		return jsontext.Value("null")
 	}
 	return value
@@ -229,9 +279,9 @@ const (
 	defaultMaxItems  = 64
 )
 
-func (c *checker) callerRule(at path, v *configv1.CallerValue) *claims.CallerRule {
+func (c *checker) callerRule(at path, v *configv1.CallerValue, otherwise string) *claims.CallerRule {
 	rule := &claims.CallerRule{
-		Type:      orDefault(v.GetType(), "string"),
+		Type:      orDefault(v.GetType(), otherwise),
 		Required:  v.GetRequired(),
 		OneOf:     v.GetOneOf(),
 		Min:       v.Min,
@@ -243,41 +293,87 @@ func (c *checker) callerRule(at path, v *configv1.CallerValue) *claims.CallerRul
 	if v.GetPattern() != "" {
 		pattern, err := claims.CompilePattern(v.GetPattern())
 		if err != nil {
-			c.add(at.with("pattern"), "re2", "%v", err)
+			c.add(at.with("pattern"), "%v", err)
 		}
 		rule.Pattern = pattern
 	}
 	if v.Min != nil && v.Max != nil && v.GetMin() > v.GetMax() {
-		c.add(at.with("min"), "range", "%d is more than max, %d", v.GetMin(), v.GetMax())
+		c.add(at.with("min"), "%d is more than max, %d", v.GetMin(), v.GetMax())
 	}
-	if (v.Min != nil || v.Max != nil) && rule.Type != "integer" {
-		c.add(at, "type", "min and max are for type integer")
+	// A condition of another type would never be asked.
+	texts := rule.Type != "integer" && rule.Type != "boolean"
+	lists := rule.Type == "string_list" || rule.Type == "string_or_list"
+	for _, condition := range []struct {
+		field    string
+		set, fit bool
+		types    string
+	}{
+		{"min", v.Min != nil, rule.Type == "integer", "integer"},
+		{"max", v.Max != nil, rule.Type == "integer", "integer"},
+		{"pattern", v.GetPattern() != "", texts, "string, string_list and string_or_list"},
+		{"one_of", len(v.GetOneOf()) > 0, texts, "string, string_list and string_or_list"},
+		{"max_length", v.GetMaxLength() != 0, texts, "string, string_list and string_or_list"},
+		{"check", v.GetCheck() != "", texts, "string, string_list and string_or_list"},
+		{"max_items", v.GetMaxItems() != 0, lists, "string_list and string_or_list"},
+	} {
+		if condition.set && !condition.fit {
+			c.add(at.with(condition.field), "is for the type %s, and this is of type %s", condition.types, rule.Type)
+		}
 	}
-	if (v.GetPattern() != "" || len(v.GetOneOf()) > 0) && (rule.Type == "integer" || rule.Type == "boolean") {
-		c.add(at, "type", "pattern and one_of are for strings and lists")
+	if texts {
+		c.acceptable(at.with("one_of"), rule.OneOf, rule)
 	}
 	return rule
+}
+
+// signature is what a verifier tells tokens apart by.
+type signature struct {
+	profile  string
+	preset   string
+	typ      string // without case and the prefix application/ (RFC 7515 section 4.1.9)
+	iss, aud []string
 }
 
 // sharedKeys refuses profiles that share a key where a verifier could take the
 // token of one for the other's (RFC 8725 section 3.12), and a vendor's key
 // that serves another family: vendors give a key for one service.
 func (c *checker) sharedKeys() {
-	all := c.config.ClaimProfiles
-	for i := range all {
-		for j := range all[:i] {
-			first, second := all[j], all[i]
-			if first.Key != second.Key {
-				continue
+	users := map[string][]signature{} // by the name of the key
+	for _, p := range c.config.ClaimProfiles {
+		own := c.config.GetProfiles()[p.Name]
+		second := signature{
+			profile: p.Name,
+			preset:  own.GetPreset(),
+			typ:     strings.TrimPrefix(strings.ToLower(p.Typ), "application/"),
+			iss:     items(p.Rules["iss"].Fixed),
+			aud:     items(p.Rules["aud"].Fixed),
+		}
+		at := path{"profiles", key(p.Name), "key"}
+		for _, first := range users[p.Key] {
+			if first.preset != second.preset {
+				c.add(at, "profile %q of the preset %s uses this key too; a key serves one kind of consumer, so give each its own", first.profile, first.preset)
+				break
 			}
-			p, q := c.config.GetProfiles()[first.Name], c.config.GetProfiles()[second.Name]
-			at := path{"profiles", key(second.Name), "key"}
-			if p.GetPreset() != q.GetPreset() {
-				c.add(at, "one_family", "profile %q of the preset %s uses this key too; a key serves one kind of consumer, so give each its own", first.Name, p.GetPreset())
-				continue
+			if confusable(first, second) && !permits(own, first.profile) && !permits(c.config.GetProfiles()[first.profile], p.Name) {
+				c.add(at, "profile %q uses this key too and has the same typ, iss and aud, so a verifier could take the token of one for the other's; give each its own key or aud, or say `shares_key_with: [%s]`", first.profile, first.profile)
 			}
-			if confusable(first, second) && !permits(p, second.Name) && !permits(q, first.Name) {
-				c.add(at, "confusable", "profile %q uses this key too and has the same typ, iss and aud, so a verifier could take the token of one for the other's; give each its own key or aud, or say `shares_key_with: [%s]`", first.Name, first.Name)
+		}
+		users[p.Key] = append(users[p.Key], second)
+	}
+}
+
+// sharesKnown refuses names in shares_key_with that permit nothing.
+func (c *checker) sharesKnown() {
+	for name, p := range sorted(c.config.GetProfiles()) {
+		for i, other := range p.GetSharesKeyWith() {
+			at := path{"profiles", key(name), "shares_key_with", i}
+			switch q, ok := c.config.GetProfiles()[other]; {
+			case !ok:
+				c.add(at, "there is no profile %q; there is %s", other, names(c.config.GetProfiles()))
+			case other == name:
+				c.add(at, "is this profile itself; name others")
+			case p.GetKey() != q.GetKey():
+				c.add(at, "profile %q uses another key, %q; remove it here", other, q.GetKey())
 			}
 		}
 	}
@@ -288,33 +384,18 @@ func permits(p *configv1.Profile, other string) bool {
 }
 
 // confusable says whether two profiles can emit the same typ, iss and aud. A
-// claim that a caller sets can be anything.
-func confusable(a, b claims.Profile) bool {
-	if a.Typ != b.Typ {
-		return false
-	}
-	for _, name := range []string{"iss", "aud"} {
-		x, y := a.Rules[name], b.Rules[name]
-		if x.Fixed != nil && y.Fixed != nil && !overlap(x.Fixed, y.Fixed) {
-			return false
-		}
-	}
-	return true
+// claim that is not fixed can be anything.
+func confusable(a, b signature) bool {
+	return a.typ == b.typ && overlap(a.iss, b.iss) && overlap(a.aud, b.aud)
 }
 
-// overlap says whether two fixed values, each a string or a list of them, have
-// one in common.
-func overlap(a, b jsontext.Value) bool {
-	for _, x := range items(a) {
-		for _, y := range items(b) {
-			if x == y {
-				return true
-			}
-		}
-	}
-	return false
+// overlap says whether two fixed claims have a value in common.
+func overlap(a, b []string) bool {
+	return a == nil || b == nil || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
+// items returns the strings of a fixed value, which for iss and aud is a string
+// or a list of them; nil where it is not fixed.
 func items(v jsontext.Value) []string {
 	var one string
 	if json.Unmarshal(v, &one) == nil {
@@ -324,5 +405,5 @@ func items(v jsontext.Value) []string {
 	if json.Unmarshal(v, &list) == nil {
 		return list
 	}
-	return nil // the preset accepts nothing else for iss and aud
+	return nil
 }
