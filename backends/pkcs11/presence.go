@@ -48,9 +48,13 @@ func (p *presence[T]) await(ctx context.Context) (*T, error) {
 			return t, nil
 		}
 		p.mu.Lock()
+		found := p.current.Load() != nil // between the look above and the lock
 		ended, reason := p.ended, p.reason
 		wait, next := time.Until(p.patient), time.Until(p.next)
 		p.mu.Unlock()
+		if found {
+			continue
+		}
 		if wait <= 0 || ended == nil {
 			kind, _ := judge(reason)
 			return nil, &backends.Error{Kind: kind, RetryAfter: max(next, p.pace.backoffMin/2), Err: reason}
