@@ -22,8 +22,13 @@ type target struct {
 	tls     *tls.Config // nil for a Unix socket
 }
 
+// dialLimit is how long a server may take until it answers.
+const dialLimit = 30 * time.Second
+
 // dial makes the connections and waits until each answers.
 func (t target) dial(ctx context.Context, connections int) ([]*grpc.ClientConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
 	creds := insecure.NewCredentials()
 	if t.tls != nil {
 		creds = credentials.NewTLS(t.tls)
