@@ -103,7 +103,7 @@ func parse(text string) ([]member, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, syntaxError(err)
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
 	}
 	return members, nil

@@ -246,7 +246,7 @@ func FuzzParse(f *testing.F) {
 
 		jose := map[string]any{}
 		josedec := josejson.NewDecoder(strings.NewReader(text))
-		josedec.UseNumber()
+		josedec.SetNumberType(josejson.UnmarshalJSONNumber)
 		if err := josedec.Decode(&jose); err != nil {
 			t.Fatalf("go-jose refuses: %v", err)
 		}

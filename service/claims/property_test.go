@@ -58,7 +58,7 @@ func anyCallerRule(t *rapid.T) *CallerRule {
 	case 1:
 		rule.OneOf = []string{"a", "b", "cc"}
 	case 2:
-		rule.Min, rule.Max = integer(-5), integer(rapid.Int64Range(-5, 100).Draw(t, "max"))
+		rule.Min, rule.Max = new(int64(-5)), new(rapid.Int64Range(-5, 100).Draw(t, "max"))
 	}
 	return rule
 }

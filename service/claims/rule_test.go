@@ -7,8 +7,6 @@ import (
 	"testing"
 )
 
-func integer(n int64) *int64 { return &n }
-
 func pattern(t *testing.T, text string) *CallerRule {
 	t.Helper()
 	p, err := CompilePattern(text)
@@ -22,7 +20,7 @@ func TestCallerRule(t *testing.T) {
 	text := &CallerRule{Type: "string", MaxLength: 8}
 	list := &CallerRule{Type: "string_list", MaxLength: 8, MaxItems: 2}
 	either := &CallerRule{Type: "string_or_list", MaxLength: 8, MaxItems: 2, OneOf: []string{"a", "b"}}
-	number := &CallerRule{Type: "integer", Min: integer(-1), Max: integer(10)}
+	number := &CallerRule{Type: "integer", Min: new(int64(-1)), Max: new(int64(10))}
 	boolean := &CallerRule{Type: "boolean"}
 	narrowed := &CallerRule{Type: "string", MaxLength: 100, Narrows: text}
 	for _, tt := range []struct {

@@ -12,8 +12,6 @@ import (
 	"github.com/jotsmith/jotsmith/service/authn"
 )
 
-func id(n uint32) *uint32 { return &n }
-
 func process(uid, gid uint32) authn.Caller { return authn.FromUnix(authn.Unix{UID: uid, GID: gid}) }
 
 // holder returns the caller with a certificate of these names.
@@ -46,14 +44,14 @@ func TestMatch(t *testing.T) {
 		caller authn.Caller
 		want   bool
 	}{
-		{"the uid", Match{Unix: &UnixMatch{UID: id(7)}}, process(7, 9), true},
-		{"another uid", Match{Unix: &UnixMatch{UID: id(7)}}, process(8, 9), false},
-		{"the gid", Match{Unix: &UnixMatch{GID: id(9)}}, process(7, 9), true},
-		{"another gid", Match{Unix: &UnixMatch{GID: id(9)}}, process(9, 7), false},
-		{"uid and gid", Match{Unix: &UnixMatch{UID: id(7), GID: id(9)}}, process(7, 9), true},
-		{"the uid without the gid", Match{Unix: &UnixMatch{UID: id(7), GID: id(9)}}, process(7, 8), false},
-		{"the gid without the uid", Match{Unix: &UnixMatch{UID: id(7), GID: id(9)}}, process(8, 9), false},
-		{"root, asked for by its number", Match{Unix: &UnixMatch{UID: id(0)}}, process(0, 0), true},
+		{"the uid", Match{Unix: &UnixMatch{UID: new(uint32(7))}}, process(7, 9), true},
+		{"another uid", Match{Unix: &UnixMatch{UID: new(uint32(7))}}, process(8, 9), false},
+		{"the gid", Match{Unix: &UnixMatch{GID: new(uint32(9))}}, process(7, 9), true},
+		{"another gid", Match{Unix: &UnixMatch{GID: new(uint32(9))}}, process(9, 7), false},
+		{"uid and gid", Match{Unix: &UnixMatch{UID: new(uint32(7)), GID: new(uint32(9))}}, process(7, 9), true},
+		{"the uid without the gid", Match{Unix: &UnixMatch{UID: new(uint32(7)), GID: new(uint32(9))}}, process(7, 8), false},
+		{"the gid without the uid", Match{Unix: &UnixMatch{UID: new(uint32(7)), GID: new(uint32(9))}}, process(8, 9), false},
+		{"root, asked for by its number", Match{Unix: &UnixMatch{UID: new(uint32(0))}}, process(0, 0), true},
 		{"root where none is set", Match{Unix: &UnixMatch{}}, process(0, 0), false},
 		{"a process and a name", Match{URI: ci}, process(0, 0), false},
 
@@ -81,13 +79,13 @@ func TestMatch(t *testing.T) {
 		{"the e-mail address beside a DNS name", Match{Email: "ci@example.org"}, holder(t, "", []string{"x"}, []string{"y", "ci@example.org"}), true},
 		{"the e-mail address in capitals", Match{Email: "ci@example.org"}, holder(t, "", nil, []string{"CI@example.org"}), false},
 
-		{"uid match and a certificate", Match{Unix: &UnixMatch{UID: id(0)}}, holder(t, ci, nil, nil), false},
-		{"two fields set, and one holds", Match{Unix: &UnixMatch{UID: id(7)}, URI: ci}, process(7, 9), false},
+		{"uid match and a certificate", Match{Unix: &UnixMatch{UID: new(uint32(0))}}, holder(t, ci, nil, nil), false},
+		{"two fields set, and one holds", Match{Unix: &UnixMatch{UID: new(uint32(7))}, URI: ci}, process(7, 9), false},
 		{"two names set, and both hold", Match{DNS: "a", Email: "b"}, holder(t, "", []string{"a"}, []string{"b"}), false},
 		{"zero match and root", Match{}, process(0, 0), false},
 		{"zero match and a certificate", Match{}, holder(t, ci, nil, nil), false},
 		{"zero match and nobody", Match{}, authn.Caller{}, false},
-		{"uid 0 and nobody", Match{Unix: &UnixMatch{UID: id(0), GID: id(0)}}, authn.Caller{}, false},
+		{"uid 0 and nobody", Match{Unix: &UnixMatch{UID: new(uint32(0)), GID: new(uint32(0))}}, authn.Caller{}, false},
 		{"a URI and nobody", Match{URI: ci}, authn.Caller{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -108,8 +106,8 @@ func TestEmptyPolicyGrantsNothing(t *testing.T) {
 		"no rules":         New(nil),
 		"zero rule":        New([]Rule{{}}),
 		"no callers":       New([]Rule{{Name: "r", Profiles: []string{"p"}}}),
-		"no profiles":      New([]Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: id(0)}}}}}),
-		"no name of a one": New([]Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: id(0)}}}, Profiles: []string{""}}}),
+		"no profiles":      New([]Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(0))}}}}}),
+		"no name of a one": New([]Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(0))}}}, Profiles: []string{""}}}),
 	} {
 		for _, profile := range []string{"p", ""} {
 			if grant, err := p.Decide(process(0, 0), profile); !errors.Is(err, ErrNotGranted) || grant != (Grant{}) {
@@ -121,8 +119,8 @@ func TestEmptyPolicyGrantsNothing(t *testing.T) {
 
 func TestUnknownAndForbiddenProfilesAreTheSameError(t *testing.T) {
 	p := New([]Rule{
-		{Name: "a", Callers: []Match{{Unix: &UnixMatch{UID: id(1)}}}, Profiles: []string{"granted"}},
-		{Name: "b", Callers: []Match{{Unix: &UnixMatch{UID: id(2)}}}, Profiles: []string{"forbidden"}},
+		{Name: "a", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(1))}}}, Profiles: []string{"granted"}},
+		{Name: "b", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(2))}}}, Profiles: []string{"forbidden"}},
 	})
 	_, forbidden := p.Decide(process(1, 1), "forbidden")
 	_, unknown := p.Decide(process(1, 1), "unknown")
@@ -136,7 +134,7 @@ func TestUnknownAndForbiddenProfilesAreTheSameError(t *testing.T) {
 }
 
 func TestProfilesMatchExactly(t *testing.T) {
-	p := New([]Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: id(1)}}}, Profiles: []string{"mobile/asc", "*"}}})
+	p := New([]Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(1))}}}, Profiles: []string{"mobile/asc", "*"}}})
 	for profile, want := range map[string]bool{
 		"mobile/asc": true, "*": true,
 		"mobile": false, "mobile/": false, "mobile/ascx": false, "Mobile/asc": false, "mobile/asc\x00": false, "": false, "x": false,
@@ -148,7 +146,7 @@ func TestProfilesMatchExactly(t *testing.T) {
 }
 
 func TestGrantNamesTheFirstRuleThatPermits(t *testing.T) {
-	callers := []Match{{Unix: &UnixMatch{UID: id(5)}}, {Unix: &UnixMatch{GID: id(1)}}}
+	callers := []Match{{Unix: &UnixMatch{UID: new(uint32(5))}}, {Unix: &UnixMatch{GID: new(uint32(1))}}}
 	p := New([]Rule{
 		{Name: "other profile", Callers: callers, Profiles: []string{"q"}},
 		{Name: "other caller", Callers: callers[:1], Profiles: []string{"p"}},
@@ -168,8 +166,8 @@ func TestGrantNamesTheFirstRuleThatPermits(t *testing.T) {
 // The caller of one rule and the profile of another are not a grant.
 func TestRulesAreNotMixed(t *testing.T) {
 	p := New([]Rule{
-		{Name: "a", Callers: []Match{{Unix: &UnixMatch{UID: id(1)}}}, Profiles: []string{"p"}},
-		{Name: "b", Callers: []Match{{Unix: &UnixMatch{UID: id(2)}}}, Profiles: []string{"q"}},
+		{Name: "a", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(1))}}}, Profiles: []string{"p"}},
+		{Name: "b", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(2))}}}, Profiles: []string{"q"}},
 	})
 	if grant, err := p.Decide(process(1, 1), "q"); err == nil {
 		t.Errorf("%+v", grant)
@@ -177,11 +175,11 @@ func TestRulesAreNotMixed(t *testing.T) {
 }
 
 func TestProfilesAreSortedAndNamedOnce(t *testing.T) {
-	me := []Match{{Unix: &UnixMatch{UID: id(1)}}}
+	me := []Match{{Unix: &UnixMatch{UID: new(uint32(1))}}}
 	p := New([]Rule{
 		{Name: "a", Callers: me, Profiles: []string{"z", "b"}},
 		{Name: "b", Callers: me, Profiles: []string{"b", "a", "z"}},
-		{Name: "c", Callers: []Match{{Unix: &UnixMatch{UID: id(2)}}}, Profiles: []string{"c"}},
+		{Name: "c", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(2))}}}, Profiles: []string{"c"}},
 	})
 	if diff := cmp.Diff([]string{"a", "b", "z"}, p.Profiles(process(1, 1))); diff != "" {
 		t.Error(diff)
@@ -199,7 +197,7 @@ func TestProfilesMatchesDecide(t *testing.T) {
 	for i := range uint32(20) {
 		rules = append(rules, Rule{
 			Name:     fmt.Sprint(i),
-			Callers:  []Match{{Unix: &UnixMatch{UID: id(i % 5)}}, {Unix: &UnixMatch{GID: id(i % 3)}}},
+			Callers:  []Match{{Unix: &UnixMatch{UID: new(i % 5)}}, {Unix: &UnixMatch{GID: new(i % 3)}}},
 			Profiles: []string{fmt.Sprint(i % 7), fmt.Sprint(i % 4)},
 		})
 	}
@@ -220,9 +218,9 @@ func TestProfilesMatchesDecide(t *testing.T) {
 }
 
 func TestPolicyDoesNotChangeWithItsRules(t *testing.T) {
-	rules := []Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: id(1)}}}, Profiles: []string{"p"}}}
+	rules := []Rule{{Name: "r", Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(1))}}}, Profiles: []string{"p"}}}
 	p := New(rules)
-	rules[0].Profiles[0], rules[0].Callers[0] = "q", Match{Unix: &UnixMatch{UID: id(2)}}
+	rules[0].Profiles[0], rules[0].Callers[0] = "q", Match{Unix: &UnixMatch{UID: new(uint32(2))}}
 	*rules[0].Callers[0].Unix.UID = 2
 	if _, err := p.Decide(process(1, 1), "p"); err != nil {
 		t.Error(err)
@@ -241,7 +239,7 @@ func BenchmarkDecide1000Rules(b *testing.B) {
 	for i := range uint32(1000) {
 		rules = append(rules, Rule{
 			Name:     fmt.Sprint(i),
-			Callers:  []Match{{Unix: &UnixMatch{UID: id(i)}}, {URI: fmt.Sprintf("spiffe://example.org/%d", i)}},
+			Callers:  []Match{{Unix: &UnixMatch{UID: new(i)}}, {URI: fmt.Sprintf("spiffe://example.org/%d", i)}},
 			Profiles: []string{fmt.Sprintf("p%d", i), "shared"},
 		})
 	}

@@ -54,7 +54,6 @@ func (in SigningInput) Bytes() []byte { return in.text }
 // Join appends the signature, r then s (RFC 7518 section 3.4), and gives the
 // text away: the SigningInput must not be used again.
 func (in SigningInput) Join(signature [64]byte) Compact {
-	text := append(in.text, '.')
-	text = base64.RawURLEncoding.AppendEncode(text, signature[:])
+	text := base64.RawURLEncoding.AppendEncode(append(in.text, '.'), signature[:])
 	return Compact{unsafe.SliceData(text), len(text)}
 }

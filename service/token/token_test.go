@@ -101,8 +101,16 @@ func TestCompactRedactsItself(t *testing.T) {
 		any   any
 	}
 	values := []any{
-		c, &c, exported{c, &c}, &exported{c, &c}, unexported{c, &c, c}, &unexported{c, &c, c},
-		[]Compact{c}, [1]Compact{c}, map[string]Compact{"a": c}, map[Compact]int{c: 1},
+		c,
+		&c,
+		exported{c, &c},
+		&exported{c, &c},
+		unexported{c, &c, c},
+		&unexported{c, &c, c},
+		[]Compact{c},
+		[1]Compact{c},
+		map[string]Compact{"a": c},
+		map[Compact]int{c: 1},
 		fmt.Errorf("failed on %v: %w", c, context.Canceled),
 	}
 	var out bytes.Buffer

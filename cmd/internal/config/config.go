@@ -59,7 +59,7 @@ func Load(path string, checkURI func(uri string) error) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	return load(path, file, checkURI)
 }
 

@@ -123,7 +123,7 @@ type (
 )
 
 // with returns the path with more steps.
-func (at path) with(steps ...any) path { return append(at[:len(at):len(at)], steps...) }
+func (at path) with(steps ...any) path { return append(slices.Clip(at), steps...) }
 
 // plainKey is a key that needs no quotes in a path.
 var plainKey = regexp.MustCompile(`\A[A-Za-z0-9_-]+\z`)
@@ -224,7 +224,7 @@ func brokenRules(message proto.Message) ([]problem, error) {
 			if element.HasStringKey() {
 				at = append(at, key(element.GetStringKey()))
 			} else if element.HasIndex() {
-				at = append(at, int(element.GetIndex())) //nolint:gosec // the place in a list that is in memory
+				at = append(at, int(element.GetIndex()))
 			}
 		}
 		if isOneof(v) {

@@ -75,9 +75,6 @@ func TestWhatIsSetIsKept(t *testing.T) {
 	if got := c.GetLimits().GetShutdownGrace(); got == nil || got.AsDuration() != 0 {
 		t.Errorf("a shutdown_grace of 0s became %v", got)
 	}
-	if got := c.GetListeners()[1].GetUnix().GetMode(); got != "0600" {
-		t.Errorf("a mode of 0600 became %s", got)
-	}
 
 	spki, _ := hex.DecodeString("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
 	if diff := cmp.Diff([]signer.Key{
@@ -89,10 +86,9 @@ func TestWhatIsSetIsKept(t *testing.T) {
 		t.Error(diff)
 	}
 
-	id := func(n uint32) *uint32 { return &n }
 	if diff := cmp.Diff([]policy.Rule{
 		{Name: "ci", Profiles: []string{"svc", "mobile/asc"}, Callers: []policy.Match{
-			{Unix: &policy.UnixMatch{UID: id(0)}}, {Unix: &policy.UnixMatch{UID: id(1000), GID: id(1000)}}, {Unix: &policy.UnixMatch{GID: id(4294967294)}},
+			{Unix: &policy.UnixMatch{UID: new(uint32(0))}}, {Unix: &policy.UnixMatch{UID: new(uint32(1000)), GID: new(uint32(1000))}}, {Unix: &policy.UnixMatch{GID: new(uint32(4294967294))}},
 		}},
 		{Name: "deploy", Profiles: []string{"plain"}, Callers: []policy.Match{
 			{URI: "spiffe://example.org/ci/deploy"}, {DNS: "ci.example.org"}, {Email: "ci@example.org"},
@@ -120,6 +116,24 @@ func TestWhatIsSetIsKept(t *testing.T) {
 	}
 	if got := profiles["plain"].Typ; got != "" {
 		t.Errorf("typ none became %q", got)
+	}
+}
+
+// YAML takes 0600 for a number, of base 8 or of base 10.
+func TestModeWithoutQuotesIsAsItIsWritten(t *testing.T) {
+	c, err := Parse("test.yaml", []byte(`listeners: [{unix: {path: /run/jotsmith.sock, mode: 0600}}]
+backends: {files: {uri: "file:/etc/jotsmith/keys"}}
+keys: {k: {backend: files, id: k.pem, kid: 0123}}
+profiles: {a: {key: k, preset: jwt, claims: {iss: {fixed: i}, aud: {fixed: a}}}}
+`), checkURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.GetListeners()[0].GetUnix().GetMode(); got != "0600" {
+		t.Errorf("mode %s", got)
+	}
+	if got := c.SigningKeys[0].KID; got != "0123" {
+		t.Errorf("kid %s", got)
 	}
 }
 

@@ -137,7 +137,7 @@ func fieldRules(field protoreflect.FieldDescriptor) *validate.FieldRules {
 	return rules
 }
 
-func tooMany(items int, most uint64) bool { return most > 0 && uint64(items) > most } //nolint:gosec // a length
+func tooMany(items int, most uint64) bool { return most > 0 && uint64(items) > most }
 
 // single compares one value that is neither map nor list.
 func (s *shape) single(node *yaml.Node, field protoreflect.FieldDescriptor) {
@@ -171,6 +171,9 @@ func (s *shape) single(node *yaml.Node, field protoreflect.FieldDescriptor) {
 		if _, err := strconv.ParseInt(node.Value, 10, 64); err != nil || !decimal.MatchString(node.Value) {
 			s.add(node, "%s is not a whole number of 64 bits", shown(node))
 		}
+	case protoreflect.StringKind: // any word
+	default:
+		s.add(node, "a field of type %s cannot be read", field.Kind()) // none is in the proto
 	}
 }
 
@@ -222,8 +225,9 @@ func found(node *yaml.Node) string {
 		return "found a mapping"
 	case yaml.SequenceNode:
 		return "found a list"
+	default:
+		return "found a single value"
 	}
-	return "found a single value"
 }
 
 // shown is a short value as it stands in a message.
