@@ -193,12 +193,13 @@ func paste(ts *testscript.TestScript, _ bool, args []string) {
 		if !ok {
 			continue
 		}
-		for _, assignment := range strings.Fields(exported) {
+		for assignment := range strings.FieldsSeq(exported) {
 			name, value, _ := strings.Cut(assignment, "=")
 			ts.Setenv(name, strings.Trim(value, `"`))
 		}
 	}
-	config := output[strings.Index(output, "backends:\n"):] + ts.ReadFile(args[1])
+	_, lines, _ := strings.Cut(output, "backends:\n")
+	config := "backends:\n" + lines + ts.ReadFile(args[1])
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(config), 0o600))
 }
 
