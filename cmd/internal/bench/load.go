@@ -37,7 +37,10 @@ func (t target) dial(ctx context.Context, connections int) ([]*grpc.ClientConn, 
 	for range connections {
 		conn, err := grpc.NewClient(t.address,
 			grpc.WithTransportCredentials(creds),
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond}}),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
+				MinConnectTimeout: dialLimit, // else the first try has no more than BaseDelay
+			}),
 		)
 		if err != nil {
 			return nil, errors.Join(err, hangUp(conns))
