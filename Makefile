@@ -73,7 +73,7 @@ FUZZTIME ?= 20s
 fuzz: ## run each Fuzz function for FUZZTIME (20s)
 	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' backends service cmd | while IFS=: read -r file _ func; do \
 		echo "==> $$(dirname "$$file") $${func#func }"; \
-		go test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) </dev/null; \
+		go test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x </dev/null; \
 	done
 
 # The server runs on Linux; macOS has everything too; Windows has the commands

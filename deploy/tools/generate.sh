@@ -19,10 +19,11 @@ buf generate --template proto/buf.gen.yaml --path proto/jotsmith -o "$fresh"
 # The layout of the tree: generated file, then its place.
 mkdir -p "$fresh/tree/proto" "$fresh/tree/$(dirname "$config_schema")" "$fresh/tree/$(dirname "$config_doc")"
 mv "$fresh/proto/jotsmith" "$fresh/tree/proto/"
-cp "$fresh/schema/jotsmith.config.v1.Config.schema.strict.bundle.json" "$fresh/tree/$config_schema"
 
+go build -o "$fresh/configdoc" ./cmd/internal/configdoc
+"$fresh/configdoc" schema <"$fresh/schema/jotsmith.config.v1.Config.schema.bundle.json" >"$fresh/tree/$config_schema"
 buf build --path proto/jotsmith/config --as-file-descriptor-set -o "$fresh/config.binpb"
-go run ./cmd/internal/configdoc <"$fresh/config.binpb" >"$fresh/tree/$config_doc"
+"$fresh/configdoc" page <"$fresh/config.binpb" >"$fresh/tree/$config_doc"
 
 # Both lists, so that the output of a proto that is gone counts as drift.
 {

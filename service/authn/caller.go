@@ -87,8 +87,8 @@ func (n *Names) label() (string, bool) {
 // Known says whether there is a caller.
 func (c Caller) Known() bool { return c.unix != nil || c.names != nil }
 
-// Expired says whether the certificate that made the caller known is over: a
-// connection may outlive it.
+// Expired says whether the certificate that made the caller known, or one that
+// it chains to, is over: a connection may outlive them.
 func (c Caller) Expired(now time.Time) bool {
 	return !c.notAfter.IsZero() && now.After(c.notAfter)
 }

@@ -99,7 +99,13 @@ func (c tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Aut
 		_ = conn.Close() // the handshake's own error is what matters
 		return nil, nil, errors.New("no verified client certificate")
 	}
-	caller, reason := FromCertificate(tlsInfo.State.VerifiedChains[0][0])
+	chain := tlsInfo.State.VerifiedChains[0]
+	caller, reason := FromCertificate(chain[0])
+	for _, issuer := range chain[1:] { // a chain is over when its first certificate is
+		if issuer.NotAfter.Before(caller.notAfter) {
+			caller.notAfter = issuer.NotAfter
+		}
+	}
 	return conn, identity{CommonAuthInfo: tlsInfo.CommonAuthInfo, caller: caller, reason: reason}, nil
 }
 

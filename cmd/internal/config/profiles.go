@@ -330,7 +330,7 @@ func (c *checker) callerRule(at path, v *configv1.CallerValue, otherwise string)
 type signature struct {
 	profile  string
 	preset   string
-	typ      string // without case and the prefix application/ (RFC 7515 section 4.1.9)
+	typ      string // as mediaType returns it
 	iss, aud []string
 }
 
@@ -344,7 +344,7 @@ func (c *checker) sharedKeys() {
 		second := signature{
 			profile: p.Name,
 			preset:  own.GetPreset(),
-			typ:     strings.TrimPrefix(strings.ToLower(p.Typ), "application/"),
+			typ:     mediaType(p.Typ),
 			iss:     items(p.Rules["iss"].Fixed),
 			aud:     items(p.Rules["aud"].Fixed),
 		}
@@ -387,6 +387,16 @@ func permits(p *configv1.Profile, other string) bool {
 // claim that is not fixed can be anything.
 func confusable(a, b signature) bool {
 	return a.typ == b.typ && overlap(a.iss, b.iss) && overlap(a.aud, b.aud)
+}
+
+// mediaType returns a typ as verifiers compare it, without case and the prefix
+// application/ (RFC 7515 section 4.1.9). A token without typ is as good as a
+// plain JWT to a verifier that looks at typ only where it has to.
+func mediaType(typ string) string {
+	if typ == "" {
+		return "jwt"
+	}
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
 // overlap says whether two fixed claims have a value in common.
