@@ -42,7 +42,7 @@ type Config struct {
 	SigningKeys   []signer.Key     // sorted by name
 }
 
-// Load reads and checks the file at path, "-" being standard input. checkURI
+// Load reads and checks the file at strictyaml.Path, "-" being standard input. checkURI
 // says what is wrong with a backend's URI. The error lists every problem found.
 func Load(path string, checkURI func(uri string) error) (*Config, error) {
 	if path == "-" {

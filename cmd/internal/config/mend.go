@@ -5,7 +5,15 @@ import (
 	"strings"
 
 	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 )
+
+// decode reads a file strictly, with messages that name no field for presets.
+func decode(name string, data []byte, message proto.Message, check func() []strictyaml.Problem) error {
+	return strictyaml.Decode(name, data, message, strictyaml.Options{Check: check, Mend: mend, Hidden: "configured"})
+}
 
 // mend says what is wrong with a field that breaks a rule of its proto, and
 // what to write instead. there says whether the field is in the file.
@@ -13,7 +21,7 @@ func mend(v *protovalidate.Violation, there bool) string {
 	rule := v.Proto.GetRuleId()
 	switch rule {
 	case "required":
-		if isOneof(v) {
+		if strictyaml.IsOneof(v) {
 			return "set one of " + choices(lastField(v))
 		}
 		return "is missing"
@@ -54,12 +62,6 @@ func mend(v *protovalidate.Violation, there bool) string {
 		"must be greater than or equal to ", "has to be at least ",
 		" and less than or equal to ", " and at most ",
 	).Replace(v.Proto.GetMessage())
-}
-
-// isOneof says whether the rule is that one field of a oneof is set. The last
-// name of its path is then the oneof's.
-func isOneof(v *protovalidate.Violation) bool {
-	return v.Proto.GetRuleId() == "required" && choices(lastField(v)) != ""
 }
 
 func lastField(v *protovalidate.Violation) string {

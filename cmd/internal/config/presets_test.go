@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jotsmith/jotsmith/backends/backendtest"
+	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/policy"
@@ -42,13 +43,13 @@ func TestEveryPresetIsOneThatProfilesCanStartFrom(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 			if rule.GetConfigured() != nil {
-				c.callerRule(path{claim}, rule.GetConfigured(), "string")
-			} else if err := claims.CheckRule(claim, c.rule(path{claim}, rule, "string")); err != nil {
+				c.callerRule(strictyaml.Path{claim}, rule.GetConfigured(), "string")
+			} else if err := claims.CheckRule(claim, c.rule(strictyaml.Path{claim}, rule, "string")); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		for _, p := range c.list {
-			t.Errorf("%s: %v: %s", name, p.at, p.text)
+		for _, p := range c.problems {
+			t.Errorf("%s: %v: %s", name, p.At, p.Text)
 		}
 		life, back := preset.GetMaxLifetime().AsDuration(), preset.GetBackdate().AsDuration()
 		if ttl := preset.GetDefaultTtl().AsDuration(); ttl <= 0 || life > 0 && ttl+back > life {

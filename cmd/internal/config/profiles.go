@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	"github.com/jotsmith/jotsmith/service/claims"
 )
@@ -43,13 +44,13 @@ func loadPresets() (map[string]*configv1.Preset, error) {
 // profiles turns each profile, on top of its preset, into what claims takes.
 func (c *checker) profiles() {
 	for name, p := range sorted(c.config.GetProfiles()) {
-		at := path{"profiles", key(name)}
+		at := strictyaml.Path{"profiles", strictyaml.Key(name)}
 		if _, ok := c.config.GetKeys()[p.GetKey()]; !ok {
-			c.add(at.with("key"), "there is no key %q; there is %s", p.GetKey(), names(c.config.GetKeys()))
+			c.add(at.With("key"), "there is no key %q; there is %s", p.GetKey(), names(c.config.GetKeys()))
 		}
 		preset, ok := c.presets[p.GetPreset()]
 		if !ok {
-			c.add(at.with("preset"), "there is no preset %q; there is %s", p.GetPreset(), names(c.presets))
+			c.add(at.With("preset"), "there is no preset %q; there is %s", p.GetPreset(), names(c.presets))
 			continue
 		}
 		c.config.ClaimProfiles = append(c.config.ClaimProfiles, claims.Profile{
@@ -64,16 +65,16 @@ func (c *checker) profiles() {
 	}
 }
 
-func (c *checker) typ(at path, p *configv1.Profile, preset *configv1.Preset) string {
+func (c *checker) typ(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset) string {
 	typ := preset.GetTyp()
 	if p.GetTyp() != "" {
 		if !preset.GetOpen() && p.GetTyp() != typ {
-			c.add(at.with("typ"), "the preset %s fixes typ to %q", p.GetPreset(), typ)
+			c.add(at.With("typ"), "the preset %s fixes typ to %q", p.GetPreset(), typ)
 		}
 		typ = p.GetTyp()
 	}
 	if strings.ContainsAny(typ, `"\`) {
-		c.add(at.with("typ"), "a media type (RFC 6838) has neither quotes nor backslashes")
+		c.add(at.With("typ"), "a media type (RFC 6838) has neither quotes nor backslashes")
 	}
 	if typ == "none" {
 		return ""
@@ -82,7 +83,7 @@ func (c *checker) typ(at path, p *configv1.Profile, preset *configv1.Preset) str
 }
 
 // times sets the lifetimes, which a profile may shorten and not lengthen.
-func (c *checker) times(at path, p *configv1.Profile, preset *configv1.Preset, out *claims.Profile) {
+func (c *checker) times(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset, out *claims.Profile) {
 	out.Backdate = preset.GetBackdate().AsDuration()
 	if p.GetBackdate() != nil {
 		out.Backdate = p.GetBackdate().AsDuration()
@@ -101,7 +102,7 @@ func (c *checker) times(at path, p *configv1.Profile, preset *configv1.Preset, o
 	case p.GetMaxTtl() != nil:
 		out.MaxTTL = p.GetMaxTtl().AsDuration()
 		if out.MaxLifetime > 0 && out.MaxTTL > most {
-			c.add(at.with("max_ttl"), "is over %s, the most that the preset %s allows with a backdate of %s", most, p.GetPreset(), out.Backdate)
+			c.add(at.With("max_ttl"), "is over %s, the most that the preset %s allows with a backdate of %s", most, p.GetPreset(), out.Backdate)
 		}
 	case preset.GetDefaultMaxTtl() != nil:
 		out.MaxTTL = preset.GetDefaultMaxTtl().AsDuration()
@@ -119,16 +120,16 @@ func (c *checker) times(at path, p *configv1.Profile, preset *configv1.Preset, o
 	switch {
 	case out.DefaultTTL <= limit:
 	case limit == out.MaxTTL:
-		c.add(at.with("default_ttl"), "is over the profile's max_ttl of %s; raise that, or lower this", limit)
+		c.add(at.With("default_ttl"), "is over the profile's max_ttl of %s; raise that, or lower this", limit)
 	default:
-		c.add(at.with("default_ttl"), "is over %s, which the preset %s allows only to a caller who asks for it", limit, p.GetPreset())
+		c.add(at.With("default_ttl"), "is over %s, which the preset %s allows only to a caller who asks for it", limit, p.GetPreset())
 	}
 	for field, d := range map[string]time.Duration{"default_ttl": out.DefaultTTL, "max_ttl": out.MaxTTL, "backdate": out.Backdate} {
 		switch {
 		case d > longest:
-			c.add(at.with(field), "is over ten years (87600h)")
+			c.add(at.With(field), "is over ten years (87600h)")
 		case d%time.Second != 0:
-			c.add(at.with(field), "%s is not a whole number of seconds", d)
+			c.add(at.With(field), "%s is not a whole number of seconds", d)
 		}
 	}
 }
@@ -150,13 +151,13 @@ func longLived(preset *configv1.Preset) *claims.LongLived {
 
 // rules joins the rules of the preset and of the profile, which may only
 // narrow the preset's.
-func (c *checker) rules(at path, p *configv1.Profile, preset *configv1.Preset) map[string]claims.Rule {
+func (c *checker) rules(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset) map[string]claims.Rule {
 	rules := map[string]claims.Rule{}
 	for name, rule := range sorted(preset.GetClaims()) {
 		if rule.GetConfigured() == nil {
 			rules[name] = c.rule(at, rule, "string")
 		} else if p.GetClaims()[name] == nil {
-			c.add(at.with("claims", key(name)), "is missing; the preset %s needs `%s: {fixed: ...}` here", p.GetPreset(), name)
+			c.add(at.With("claims", strictyaml.Key(name)), "is missing; the preset %s needs `%s: {fixed: ...}` here", p.GetPreset(), name)
 		}
 	}
 	lower := map[string]string{}
@@ -164,7 +165,7 @@ func (c *checker) rules(at path, p *configv1.Profile, preset *configv1.Preset) m
 		lower[strings.ToLower(name)] = name
 	}
 	for name, own := range sorted(p.GetClaims()) {
-		at := at.with("claims", key(name))
+		at := at.With("claims", strictyaml.Key(name))
 		if err := claims.CheckName(name); err != nil {
 			c.add(at, "%v", err)
 			continue
@@ -176,7 +177,7 @@ func (c *checker) rules(at path, p *configv1.Profile, preset *configv1.Preset) m
 		}
 		lower[strings.ToLower(name)] = name
 		if own.GetConfigured() != nil {
-			c.add(at.with("configured"), "a profile says fixed, computed or caller")
+			c.add(at.With("configured"), "a profile says fixed, computed or caller")
 			continue
 		}
 		base, known := preset.GetClaims()[name]
@@ -184,9 +185,9 @@ func (c *checker) rules(at path, p *configv1.Profile, preset *configv1.Preset) m
 			c.add(at, "the preset %s has no claim %q; it has %s", p.GetPreset(), name, names(preset.GetClaims()))
 			continue
 		}
-		before := len(c.list)
+		before := len(c.problems)
 		rule := c.narrow(at, own, base)
-		if err := claims.CheckRule(name, rule); err != nil && len(c.list) == before {
+		if err := claims.CheckRule(name, rule); err != nil && len(c.problems) == before {
 			c.add(at, "%v", err)
 		}
 		rules[name] = rule
@@ -195,7 +196,7 @@ func (c *checker) rules(at path, p *configv1.Profile, preset *configv1.Preset) m
 }
 
 // narrow returns the profile's own rule of a claim, held to the preset's.
-func (c *checker) narrow(at path, own, base *configv1.ClaimRule) claims.Rule {
+func (c *checker) narrow(at strictyaml.Path, own, base *configv1.ClaimRule) claims.Rule {
 	accepted := base.GetCaller()
 	if accepted == nil {
 		accepted = base.GetConfigured()
@@ -214,7 +215,7 @@ func (c *checker) narrow(at path, own, base *configv1.ClaimRule) claims.Rule {
 			if pattern := accepted.GetPattern(); pattern != "" {
 				err = fmt.Errorf("%w; the preset's pattern is %s", err, pattern)
 			}
-			c.add(at.with("fixed"), "%v", err)
+			c.add(at.With("fixed"), "%v", err)
 		}
 	case base.GetCaller() == nil:
 		c.add(at, "the preset takes only `fixed` here")
@@ -222,9 +223,9 @@ func (c *checker) narrow(at path, own, base *configv1.ClaimRule) claims.Rule {
 		c.add(at, "the preset takes only `fixed` or `caller` here")
 	default:
 		if rule.Caller.Type != limit.Type && limit.Type != "string_or_list" {
-			c.add(at.with("caller", "type"), "the preset takes %s here", limit.Type)
+			c.add(at.With("caller", "type"), "the preset takes %s here", limit.Type)
 		}
-		c.acceptable(at.with("caller", "one_of"), rule.Caller.OneOf, limit)
+		c.acceptable(at.With("caller", "one_of"), rule.Caller.OneOf, limit)
 		rule.Caller.Required = rule.Caller.Required || limit.Required
 		rule.Caller.Narrows = limit
 	}
@@ -232,7 +233,7 @@ func (c *checker) narrow(at path, own, base *configv1.ClaimRule) claims.Rule {
 }
 
 // acceptable refuses the values of a one_of that a rule would refuse.
-func (c *checker) acceptable(at path, values []string, rule *claims.CallerRule) {
+func (c *checker) acceptable(at strictyaml.Path, values []string, rule *claims.CallerRule) {
 	each := *rule
 	each.Type = "string"
 	for i, v := range values {
@@ -241,33 +242,33 @@ func (c *checker) acceptable(at path, values []string, rule *claims.CallerRule) 
 			err = each.CheckValue(text)
 		}
 		if err != nil {
-			c.add(at.with(i), "%v, so no caller could ever send it", err)
+			c.add(at.With(i), "%v, so no caller could ever send it", err)
 		}
 	}
 }
 
 // rule returns a rule as claims takes it. A caller's value without a type is of
 // the type otherwise.
-func (c *checker) rule(at path, rule *configv1.ClaimRule, otherwise string) claims.Rule {
+func (c *checker) rule(at strictyaml.Path, rule *configv1.ClaimRule, otherwise string) claims.Rule {
 	switch {
 	case rule.GetFixed() != nil:
 		return claims.Rule{Fixed: c.fixed(at, rule.GetFixed())}
 	case rule.GetCaller() != nil:
-		return claims.Rule{Caller: c.callerRule(at.with("caller"), rule.GetCaller(), otherwise)}
+		return claims.Rule{Caller: c.callerRule(at.With("caller"), rule.GetCaller(), otherwise)}
 	default:
 		return claims.Rule{Computed: claims.Computed(rule.GetComputed())}
 	}
 }
 
 // fixed writes a value as compact JSON in the canonical form of RFC 8785.
-func (c *checker) fixed(at path, v *structpb.Value) jsontext.Value {
+func (c *checker) fixed(at strictyaml.Path, v *structpb.Value) jsontext.Value {
 	data, err := json.Marshal(v.AsInterface())
 	value := jsontext.Value(data)
 	if err == nil {
 		err = value.Canonicalize()
 	}
 	if err != nil {
-		c.add(at.with("fixed"), "is not JSON: %v", err)
+		c.add(at.With("fixed"), "is not JSON: %v", err)
 		return jsontext.Value("null")
 	}
 	return value
@@ -279,7 +280,7 @@ const (
 	defaultMaxItems  = 64
 )
 
-func (c *checker) callerRule(at path, v *configv1.CallerValue, otherwise string) *claims.CallerRule {
+func (c *checker) callerRule(at strictyaml.Path, v *configv1.CallerValue, otherwise string) *claims.CallerRule {
 	rule := &claims.CallerRule{
 		Type:      orDefault(v.GetType(), otherwise),
 		Required:  v.GetRequired(),
@@ -293,12 +294,12 @@ func (c *checker) callerRule(at path, v *configv1.CallerValue, otherwise string)
 	if v.GetPattern() != "" {
 		pattern, err := claims.CompilePattern(v.GetPattern())
 		if err != nil {
-			c.add(at.with("pattern"), "%v", err)
+			c.add(at.With("pattern"), "%v", err)
 		}
 		rule.Pattern = pattern
 	}
 	if v.Min != nil && v.Max != nil && v.GetMin() > v.GetMax() {
-		c.add(at.with("min"), "%d is more than max, %d", v.GetMin(), v.GetMax())
+		c.add(at.With("min"), "%d is more than max, %d", v.GetMin(), v.GetMax())
 	}
 	// A condition of another type would never be asked.
 	texts := rule.Type != "integer" && rule.Type != "boolean"
@@ -317,11 +318,11 @@ func (c *checker) callerRule(at path, v *configv1.CallerValue, otherwise string)
 		{"max_items", v.GetMaxItems() != 0, lists, "string_list and string_or_list"},
 	} {
 		if condition.set && !condition.fit {
-			c.add(at.with(condition.field), "is for the type %s, and this is of type %s", condition.types, rule.Type)
+			c.add(at.With(condition.field), "is for the type %s, and this is of type %s", condition.types, rule.Type)
 		}
 	}
 	if texts {
-		c.acceptable(at.with("one_of"), rule.OneOf, rule)
+		c.acceptable(at.With("one_of"), rule.OneOf, rule)
 	}
 	return rule
 }
@@ -348,7 +349,7 @@ func (c *checker) sharedKeys() {
 			iss:     items(p.Rules["iss"].Fixed),
 			aud:     items(p.Rules["aud"].Fixed),
 		}
-		at := path{"profiles", key(p.Name), "key"}
+		at := strictyaml.Path{"profiles", strictyaml.Key(p.Name), "key"}
 		for _, first := range users[p.Key] {
 			if first.preset != second.preset {
 				c.add(at, "profile %q of the preset %s uses this key too; a key serves one kind of consumer, so give each its own", first.profile, first.preset)
@@ -366,7 +367,7 @@ func (c *checker) sharedKeys() {
 func (c *checker) sharesKnown() {
 	for name, p := range sorted(c.config.GetProfiles()) {
 		for i, other := range p.GetSharesKeyWith() {
-			at := path{"profiles", key(name), "shares_key_with", i}
+			at := strictyaml.Path{"profiles", strictyaml.Key(name), "shares_key_with", i}
 			switch q, ok := c.config.GetProfiles()[other]; {
 			case !ok:
 				c.add(at, "there is no profile %q; there is %s", other, names(c.config.GetProfiles()))

@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"fmt"
@@ -18,10 +18,13 @@ import (
 // protoyaml do, so that a file has one reading: a field stands once, under one
 // name; there are no anchors, aliases, merges or tags; nothing is null; a number
 // is decimal.
-type shape struct{ faults []fault }
+type shape struct {
+	faults []fault
+	hidden string // the field that is not named
+}
 
-func checkShape(root *yaml.Node, message protoreflect.MessageDescriptor) []fault {
-	var s shape
+func checkShape(root *yaml.Node, message protoreflect.MessageDescriptor, hidden string) []fault {
+	s := shape{hidden: hidden}
 	if s.plain(root); len(s.faults) == 0 {
 		s.message(root, message)
 	}
@@ -71,7 +74,7 @@ func (s *shape) names(mapping *yaml.Node) {
 
 func (s *shape) message(node *yaml.Node, message protoreflect.MessageDescriptor) {
 	if node.Kind != yaml.MappingNode {
-		s.add(node, "%s; expected a mapping of %s", found(node), fieldNames(message))
+		s.add(node, "%s; expected a mapping of %s", found(node), s.fieldNames(message))
 		return
 	}
 	set := map[protoreflect.FullName]string{}
@@ -79,7 +82,7 @@ func (s *shape) message(node *yaml.Node, message protoreflect.MessageDescriptor)
 		name, value := node.Content[i], node.Content[i+1]
 		field := message.Fields().ByTextName(name.Value)
 		if field == nil {
-			s.add(name, "unknown field %q; %s", name.Value, suggestion(name.Value, message))
+			s.add(name, "unknown field %q; %s", name.Value, s.suggestion(name.Value, message))
 			continue
 		}
 		if oneof := field.ContainingOneof(); oneof != nil && !oneof.IsSynthetic() {
@@ -238,10 +241,10 @@ func shown(node *yaml.Node) string {
 	return strconv.Quote(node.Value)
 }
 
-func fieldNames(message protoreflect.MessageDescriptor) string {
+func (s *shape) fieldNames(message protoreflect.MessageDescriptor) string {
 	var names []string
 	for i := range message.Fields().Len() {
-		if name := message.Fields().Get(i).TextName(); name != "configured" { // for presets alone
+		if name := message.Fields().Get(i).TextName(); name != s.hidden {
 			names = append(names, name)
 		}
 	}
@@ -249,7 +252,7 @@ func fieldNames(message protoreflect.MessageDescriptor) string {
 }
 
 // suggestion helps with an unknown field.
-func suggestion(name string, message protoreflect.MessageDescriptor) string {
+func (s *shape) suggestion(name string, message protoreflect.MessageDescriptor) string {
 	best, least := "", min(3, 1+len(name)/3)
 	for i := range message.Fields().Len() {
 		field := message.Fields().Get(i)
@@ -263,7 +266,7 @@ func suggestion(name string, message protoreflect.MessageDescriptor) string {
 	if best != "" {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
-	return "there is " + fieldNames(message)
+	return "there is " + s.fieldNames(message)
 }
 
 // distance is the number of letters to insert, remove or replace between two
