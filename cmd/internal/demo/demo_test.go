@@ -141,6 +141,28 @@ func TestDemoEndsWhenItIsInterrupted(t *testing.T) {
 	leftNothing(t, tmp)
 }
 
+func TestDemoPutsAllAwayWhenNobodyReads(t *testing.T) {
+	d, _, tmp := newDemo(t)
+	binary := filepath.Join(t.TempDir(), "demo")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", binary, "./cmd/internal/demo")
+	build.Dir = d.root
+	if _, err := output(build); err != nil {
+		t.Fatal(err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer writer.Close()
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Dir, cmd.Stdout = d.root, writer
+	if err := cmd.Run(); err != nil {
+		t.Errorf("the demo ends with %v", err)
+	}
+	leftNothing(t, tmp)
+}
+
 func TestTheConfigurationToCopyIsGood(t *testing.T) {
 	d, _, _ := newDemo(t)
 	if err := build(t.Context(), d.root, d.binary); err != nil {

@@ -18,6 +18,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// Whoever reads our output may leave before its end, as head does. A write
+	// then fails, and everything is still put away.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := 0
 	if err := start(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
