@@ -65,7 +65,7 @@ func (s *Service) begin(method, profile string) call {
 // log gets the whole chain of the error, the caller the table's entry.
 func (c call) end(ctx context.Context, err error, more ...slog.Attr) error {
 	log := c.service.Log
-	st := status.New(0, "")
+	var st *status.Status // nil is OK
 	level := slog.LevelInfo
 	if err != nil {
 		st = toStatus(err)
