@@ -6,6 +6,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,6 +192,10 @@ func (w *worker) work(first *task) {
 		if retired {
 			return
 		}
+		// The caller runs here and now, and comes back with its next call, ahead
+		// of a call into C that would keep it waiting for another thread. It
+		// makes a fifth of the rate of a module as fast as SoftHSM2.
+		runtime.Gosched()
 	}
 }
 
