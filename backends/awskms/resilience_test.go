@@ -396,11 +396,12 @@ func TestCloseLeavesNothing(t *testing.T) {
 	})
 }
 
+// openFiles counts the process's descriptors: /dev/fd is on Linux and on macOS.
 func openFiles(t *testing.T) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
+	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		t.Skip("no /proc/self/fd on this system")
+		t.Fatal(err)
 	}
 	return len(entries)
 }

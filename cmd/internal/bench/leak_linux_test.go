@@ -12,9 +12,6 @@ import (
 // TestTheServiceKeepsNoGoroutine counts from inside what the memory run cannot
 // see from outside.
 func TestTheServiceKeepsNoGoroutine(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("file descriptors are counted on Linux")
-	}
 	profiles := servicetest.Profiles()[:1]
 	profiles[0].Name = profileName
 	server := servicetest.Start(t, servicetest.Options{InProcess: true, Profiles: profiles})
