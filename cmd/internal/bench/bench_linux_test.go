@@ -54,7 +54,7 @@ func TestEveryRowIsMeasured(t *testing.T) {
 	}
 	if hasCLoop {
 		wanted = append(wanted,
-			`backends/pkcs11, 8 sessions, 16 callers .* C loop, 8 sessions, rate .* ≥ 0\.90 `,
+			`backends/pkcs11, 8 sessions, 16 callers .* Go loop, 8 sessions, rate .* ≥ 0\.90 `,
 			`backends/pkcs11 +goroutines +\d+ +\d+ +yes`)
 	}
 	for _, want := range wanted {

@@ -18,3 +18,12 @@ func openCLoop(string, int) (*cLoop, error) {
 }
 
 func (*cLoop) run(context.Context, time.Duration) (sample, error) { return sample{}, nil }
+
+// goLoop needs cgo too.
+type goLoop struct{}
+
+func openGoLoop(string, int) (*goLoop, error) {
+	return nil, errors.New("PKCS#11 needs a build with cgo")
+}
+
+func (*goLoop) run(context.Context, time.Duration) (sample, error) { return sample{}, nil }

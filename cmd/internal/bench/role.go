@@ -13,13 +13,14 @@ import (
 const (
 	roleBare    = "bare-server" // KIND SOCKET
 	roleCSign   = "c-loop"      // MODULE SESSIONS
+	roleGoSign  = "go-loop"     // MODULE SESSIONS
 	roleBackend = "backend"     // URI KEY-ID CALLERS
 	roleSDK     = "aws-sdk"     // ENDPOINT KEY-ID CALLERS
 	roleKMS     = "kms-fake"    // KEY-FILE
 )
 
 func isRole(arg string) bool {
-	return slices.Contains([]string{roleBare, roleCSign, roleBackend, roleSDK, roleKMS}, arg)
+	return slices.Contains([]string{roleBare, roleCSign, roleGoSign, roleBackend, roleSDK, roleKMS}, arg)
 }
 
 // runRole plays a part until its input ends or ctx does.
@@ -36,6 +37,14 @@ func runRole(ctx context.Context, role string, args []string) error {
 	case role == roleCSign && len(args) == 2:
 		return runAgent(ctx, func(context.Context) (job, error) {
 			loop, err := openCLoop(args[0], number)
+			if err != nil {
+				return job{}, err
+			}
+			return job{run: loop.run, close: func() error { return nil }}, nil
+		}, os.Stdin, os.Stdout)
+	case role == roleGoSign && len(args) == 2:
+		return runAgent(ctx, func(context.Context) (job, error) {
+			loop, err := openGoLoop(args[0], number)
 			if err != nil {
 				return job{}, err
 			}

@@ -22,8 +22,9 @@ const (
 // errMissing says that a row needs something that is not installed.
 var errMissing = errors.New("not installed")
 
-// addSoftHSM adds the rows of a key in SoftHSM2: through the backend beside a
-// loop in C that does nothing but C_SignInit and C_Sign on as many sessions.
+// addSoftHSM adds the rows of a key in SoftHSM2: through the backend beside
+// loops in Go and in C that do nothing but C_SignInit and C_Sign on as many
+// sessions.
 func (b *benchmark) addSoftHSM(ctx context.Context) error {
 	const section = "Key in SoftHSM2"
 	module, env, err := b.makeToken(ctx)
@@ -39,6 +40,10 @@ func (b *benchmark) addSoftHSM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	inGo, err := b.startAgent(ctx, env, roleGoSign, module, sessions)
+	if err != nil {
+		return err
+	}
 	uri := fmt.Sprintf("pkcs11:token=%s?module-path=%s&pin-source=file:%s&max-sessions=%s", hsmLabel, module, b.path("pin"), sessions)
 	keyID := "object=" + hsmObject
 	pool, err := b.startAgent(ctx, env, roleBackend, uri, keyID, inParallel)
@@ -49,11 +54,16 @@ func (b *benchmark) addSoftHSM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loop := "C loop, " + sessions + " sessions"
+	loop, goLoop := "C loop, "+sessions+" sessions", "Go loop, "+sessions+" sessions"
 	b.add(&row{section: section, name: loop, load: raw.load})
+	b.add(&row{section: section, name: goLoop, load: inGo.load, against: loop})
 	b.add(&row{
 		section: section, name: "backends/pkcs11, " + sessions + " sessions, " + inParallel + " callers",
-		load: pool.load, against: loop, limit: 0.9,
+		load: pool.load, against: goLoop, limit: 0.9,
+	})
+	b.add(&row{
+		section: section, name: "backends/pkcs11, the same, beside C",
+		load: pool.load, against: loop,
 	})
 	b.add(&row{
 		section: section, name: "MintToken, Unix, SoftHSM2, " + inParallel + " callers",
