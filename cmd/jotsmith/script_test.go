@@ -203,9 +203,13 @@ func paste(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(config), 0o600))
 }
 
-// hold keeps a connection open that says nothing: hold NETWORK ADDRESS.
+// hold keeps a connection open that says nothing: hold NETWORK ADDRESS. The
+// server has it when the first byte of its SETTINGS has come.
 func hold(ts *testscript.TestScript, _ bool, args []string) {
 	conn, err := net.Dial(args[0], args[1])
+	ts.Check(err)
+	ts.Check(conn.SetReadDeadline(time.Now().Add(10 * time.Second)))
+	_, err = conn.Read(make([]byte, 1))
 	ts.Check(err)
 	ts.Defer(func() { _ = conn.Close() })
 }
