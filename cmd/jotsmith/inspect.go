@@ -96,15 +96,7 @@ func inspect(w io.Writer, text string, keys *jose.JSONWebKeySet, now time.Time) 
 			r.Verified = "yes, by key " + kid
 		}
 	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		return fail(exitFailure, err)
-	}
-	out, err := indent(data)
-	if err != nil {
-		return fail(exitFailure, err)
-	}
-	if _, err := fmt.Fprintln(w, out); err != nil {
+	if err := printJSON(w, r); err != nil {
 		return fail(exitFailure, err)
 	}
 	return verifyErr

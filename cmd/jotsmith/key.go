@@ -157,16 +157,7 @@ them as a JWK Set (RFC 7517 section 5).`,
 			if err != nil {
 				return err
 			}
-			data, err := json.Marshal(set)
-			if err != nil {
-				return fail(exitFailure, err)
-			}
-			text, err := indent(data)
-			if err != nil {
-				return fail(exitFailure, err)
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
-			return fail(exitFailure, err)
+			return fail(exitFailure, printJSON(cmd.OutOrStdout(), set))
 		},
 	}
 	cmd.Flags().StringVarP(&profile, "profile", "p", "", "only the key of this profile")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -115,6 +116,20 @@ func (f *tokenFlags) render(resp *jotsmithv1.MintTokenResponse) (string, error) 
 func indent(value jsontext.Value) (string, error) {
 	err := value.Indent(jsontext.WithIndent("  "))
 	return string(value), err
+}
+
+// printJSON writes a value as JSON for people.
+func printJSON(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	text, err := indent(data)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, text)
+	return err
 }
 
 // readClaims returns the claims that a flag gives or names.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // The parts that this program plays in a process of its own, given as its
@@ -35,21 +36,9 @@ func runRole(ctx context.Context, role string, args []string) error {
 	case role == roleKMS && len(args) == 1:
 		return runKMS(args[0], os.Stdin, os.Stdout)
 	case role == roleCSign && len(args) == 2:
-		return runAgent(ctx, func(context.Context) (job, error) {
-			loop, err := openCLoop(args[0], number)
-			if err != nil {
-				return job{}, err
-			}
-			return job{run: loop.run, close: func() error { return nil }}, nil
-		}, os.Stdin, os.Stdout)
+		return runLoop(ctx, openCLoop, args[0], number)
 	case role == roleGoSign && len(args) == 2:
-		return runAgent(ctx, func(context.Context) (job, error) {
-			loop, err := openGoLoop(args[0], number)
-			if err != nil {
-				return job{}, err
-			}
-			return job{run: loop.run, close: func() error { return nil }}, nil
-		}, os.Stdin, os.Stdout)
+		return runLoop(ctx, openGoLoop, args[0], number)
 	case role == roleBackend && len(args) == 3:
 		return runAgent(ctx, func(ctx context.Context) (job, error) {
 			return openBackend(ctx, args[0], args[1], number)
@@ -60,4 +49,17 @@ func runRole(ctx context.Context, role string, args []string) error {
 		}, os.Stdin, os.Stdout)
 	}
 	return fmt.Errorf("%s: wrong arguments %q", role, args)
+}
+
+// runLoop plays the part of a raw loop over the module's sessions.
+func runLoop[L interface {
+	run(ctx context.Context, d time.Duration) (sample, error)
+}](ctx context.Context, open func(module string, sessions int) (L, error), module string, sessions int) error {
+	return runAgent(ctx, func(context.Context) (job, error) {
+		loop, err := open(module, sessions)
+		if err != nil {
+			return job{}, err
+		}
+		return job{run: loop.run, close: func() error { return nil }}, nil
+	}, os.Stdin, os.Stdout)
 }
