@@ -14,6 +14,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/clock"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -25,6 +26,8 @@ const Domain = "jotsmith"
 var (
 	ErrUnauthenticated = errors.New("unauthenticated")
 	errPanic           = errors.New("panic")
+	errTooManyWatches  = errors.New("too many watches")
+	errDraining        = errors.New("draining")
 )
 
 // Failure is one row of the table of errors on the wire.
@@ -44,7 +47,8 @@ func Failures() []Failure { return failureTable }
 var failureTable = []Failure{
 	{ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED", 0, "the caller is not known to this server"},
 	{policy.ErrNotGranted, codes.PermissionDenied, "NOT_GRANTED", 0, "this caller has no grant for this profile"},
-	{ErrClockUntrusted, codes.FailedPrecondition, "CLOCK_UNTRUSTED", 0, "the server's clock cannot be trusted"},
+	{clock.ErrUntrusted, codes.FailedPrecondition, "CLOCK_UNTRUSTED", 0, "the server's clock cannot be trusted"},
+	{errTooManyWatches, codes.ResourceExhausted, "QUOTA_EXCEEDED", 10 * time.Second, "too many watches are open"},
 	{signer.ErrOverloaded, codes.ResourceExhausted, "OVERLOADED", 100 * time.Millisecond, "too many calls wait for the key store"},
 	{signer.ErrNotReady, codes.Unavailable, "NOT_READY", time.Second, "the key has not been read from its store yet"},
 	{signer.ErrNoTime, codes.DeadlineExceeded, "DEADLINE_TOO_SHORT", 0, "too little time was left to sign; nothing was signed"},
@@ -57,6 +61,7 @@ var failureTable = []Failure{
 	{backends.ErrPINIncorrect, codes.FailedPrecondition, "PIN_INCORRECT", 0, "the key store refused the server's PIN"},
 	{backends.ErrPINLocked, codes.FailedPrecondition, "PIN_LOCKED", 0, "the PIN of the key store is locked or about to be"},
 	{backends.ErrSignatureInvalid, codes.Internal, "SIGNATURE_INVALID", 0, "the key store made a wrong signature; the key is out of use"},
+	{errDraining, codes.Unavailable, "DRAINING", time.Second, "the server is stopping; ask another one"},
 	{backends.ErrClosed, codes.Unavailable, "DRAINING", time.Second, "the server is stopping; ask another one"},
 	{backends.ErrUnavailable, codes.Unavailable, "BACKEND_UNAVAILABLE", time.Second, "the key store is unavailable"},
 	{context.Canceled, codes.Canceled, "CANCELLED", 0, "the caller cancelled the call"},

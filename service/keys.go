@@ -10,6 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -17,33 +18,48 @@ import (
 // ListKeys lists the public keys of the profiles that the caller may mint.
 func (s *Service) ListKeys(ctx context.Context, req *jotsmithv1.ListKeysRequest) (*jotsmithv1.ListKeysResponse, error) {
 	call := s.begin("ListKeys", req.GetProfile())
-	keys, err := s.listKeys(ctx, req.GetProfile())
+	caller, err := s.caller(ctx)
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}
-	return &jotsmithv1.ListKeysResponse{Keys: keys, ConfigGeneration: s.Generation}, call.end(ctx, nil)
+	in := s.current.Load()
+	keys, err := in.keys(caller, req.GetProfile())
+	if err != nil {
+		return nil, call.end(ctx, err)
+	}
+	return &jotsmithv1.ListKeysResponse{Keys: keys, ConfigGeneration: in.ID}, call.end(ctx, nil)
 }
 
-func (s *Service) listKeys(ctx context.Context, profile string) ([]*jotsmithv1.Key, error) {
-	caller, err := s.caller(ctx)
+// profiles returns the names of the profiles that the caller may mint, or
+// ErrNotGranted.
+func (in *Generation) profiles(caller authn.Caller) ([]string, error) {
+	profiles := in.Policy.Profiles(caller)
+	if len(profiles) == 0 {
+		return nil, policy.ErrNotGranted
+	}
+	return profiles, nil
+}
+
+// keys returns the keys of one profile, or of all, that the caller may mint.
+func (in *Generation) keys(caller authn.Caller, profile string) ([]*jotsmithv1.Key, error) {
+	profiles, err := in.profiles(caller)
 	if err != nil {
 		return nil, err
 	}
-	profiles := s.Policy.Profiles(caller)
 	if profile != "" {
-		if _, err := s.Policy.Decide(caller, profile); err != nil {
+		if _, err := in.Policy.Decide(caller, profile); err != nil {
 			return nil, err
 		}
 		profiles = []string{profile}
 	}
-	if len(profiles) == 0 {
-		return nil, policy.ErrNotGranted
-	}
 
 	byKID := map[string]*jotsmithv1.Key{}
 	for _, name := range profiles {
-		keyName, _ := s.Claims.Key(name) // every granted profile exists: the configuration was checked
-		public, ok := s.Signer.Public(keyName)
+		granted, ok := in.Claims.Profile(name)
+		if !ok {
+			return nil, fmt.Errorf("a grant names the profile %q, which is not there", name)
+		}
+		public, ok := in.Signer.Public(granted.Key)
 		if !ok {
 			continue
 		}

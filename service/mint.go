@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"encoding/base64"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -13,39 +14,82 @@ import (
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/reuse"
 )
 
 // mint is the product: who asks has a grant for the profile, the profile's
-// rules make the claims set, and its key signs it.
-func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
-	grant, err := s.Policy.Decide(caller, req.GetProfile())
+// rules make the claims set, and its key signs it, or has signed it before.
+func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (minted, error) {
+	in := s.current.Load()
+	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
-		return nil, err
+		return minted{}, err
 	}
-	now, err := s.Clock.Now()
+	asked, err := request(req)
 	if err != nil {
-		return nil, err
+		return minted{}, err
 	}
-	ttl, err := ttlOf(req)
+	draft, err := in.Claims.Prepare(grant, asked)
 	if err != nil {
-		return nil, err
+		return minted{}, err
 	}
-	set, err := s.Claims.Build(grant, claims.Request{Claims: req.GetClaims(), TTL: ttl}, now)
+	token, err := s.Tokens.Token(ctx, in.Signer, draft, s.Clock.Now())
 	if err != nil {
-		return nil, err
+		return minted{}, err
 	}
-	signed, err := s.Signer.Sign(ctx, set)
-	if err != nil {
-		return nil, err
+	if token.Lasting() {
+		s.Expiry.Note(ctx, grant.Profile(), token.ExpireTime)
 	}
-	return &jotsmithv1.MintTokenResponse{
-		Token:            signed.Token.Reveal(),
-		Kid:              signed.KID,
-		IssueTime:        timestamppb.New(set.IssueTime()),
-		ExpireTime:       timestamppb.New(set.ExpireTime()),
-		RefreshTime:      timestamppb.New(set.RefreshTime()),
-		ConfigGeneration: s.Generation,
-	}, nil
+	return minted{token, draft.Profile(), in}, nil
+}
+
+// minted is a token with what it was minted under.
+type minted struct {
+	reuse.Token
+	profile *claims.Profile
+	in      *Generation
+}
+
+// response is the token as its caller gets it.
+func (m minted) response() (*jotsmithv1.MintTokenResponse, error) {
+	resp := &jotsmithv1.MintTokenResponse{
+		Token:            m.Compact.Reveal(),
+		Kid:              m.KID,
+		IssueTime:        timestamppb.New(m.IssueTime),
+		ExpireTime:       timestamp(m.ExpireTime),
+		RefreshTime:      timestamp(m.RefreshTime),
+		ConfigGeneration: m.in.ID,
+		Reused:           m.Reused,
+	}
+	if m.profile.AnswerPublicKey {
+		point, err := m.in.Signer.Point(m.profile.Key)
+		if err != nil {
+			return nil, err
+		}
+		resp.PublicKey = base64.RawURLEncoding.EncodeToString(point)
+	}
+	return resp, nil
+}
+
+// timestamp returns a time for the wire; nil for none.
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// request reads what the caller asks for. Where a part of it is malformed, the
+// request is returned without that part and with the error.
+func request(req *jotsmithv1.MintTokenRequest) (claims.Request, error) {
+	asked := claims.Request{Claims: req.GetClaims()}
+	var refusal claims.Refusal
+	asked.TTL = durationOf("ttl", req.GetTtl(), &refusal)
+	asked.MinRemaining = durationOf("min_remaining", req.GetMinRemaining(), &refusal)
+	if len(refusal.Violations) > 0 {
+		return asked, &refusal
+	}
+	return asked, nil
 }
 
 // MintToken mints one token.
@@ -55,8 +99,16 @@ func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenReques
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}
-	resp, err := s.mint(ctx, caller, req)
+	resp, err := s.mintResponse(ctx, caller, req)
 	return resp, call.end(ctx, err)
+}
+
+func (s *Service) mintResponse(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
+	token, err := s.mint(ctx, caller, req)
+	if err != nil {
+		return nil, err
+	}
+	return token.response()
 }
 
 const (
@@ -88,7 +140,7 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
 				var token *jotsmithv1.MintTokenResponse
-				token, errs[i] = s.mint(ctx, caller, items[i])
+				token, errs[i] = s.mintResponse(ctx, caller, items[i])
 				results[i] = result(token, errs[i])
 			}
 		})
@@ -132,17 +184,18 @@ func failures(errs []error) slog.Attr {
 	return slog.Group("", slog.Int("failed", count), slog.String("first_error", first.Error()))
 }
 
-// ttlOf returns the ttl asked for, nil where none is.
-func ttlOf(req *jotsmithv1.MintTokenRequest) (*time.Duration, error) {
-	asked := req.GetTtl()
+// durationOf returns a duration asked for, nil where none is, or adds to the
+// refusal that it is none.
+func durationOf(field string, asked *durationpb.Duration, refusal *claims.Refusal) *time.Duration {
 	if asked == nil {
-		return nil, nil
+		return nil
 	}
-	ttl := asked.AsDuration()
-	if asked.CheckValid() != nil || !sameDuration(asked, ttl) {
-		return nil, invalid("ttl", "is not a duration that can be worked with")
+	d := asked.AsDuration()
+	if asked.CheckValid() != nil || !sameDuration(asked, d) {
+		refusal.Violations = append(refusal.Violations, claims.Violation{Field: field, Description: "is not a duration that can be worked with"})
+		return nil
 	}
-	return &ttl, nil
+	return &d
 }
 
 // sameDuration says whether d is p and not p cut to what a Duration can hold.

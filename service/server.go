@@ -67,6 +67,7 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic)),
 	)
 	jotsmithv1.RegisterTokenServiceServer(server, s)
+	jotsmithv1.RegisterProfileServiceServer(server, s)
 	jotsmithv1.RegisterKeyServiceServer(server, s)
 	healthv1.RegisterHealthServer(server, cfg.Health)
 	if cfg.Reflection {

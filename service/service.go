@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/status"
@@ -10,30 +12,65 @@ import (
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
-// Config is what New needs; all of it stays the caller's.
-type Config struct {
+// Generation is what one configuration makes. It does not change; a new
+// configuration is a new Generation.
+type Generation struct {
+	ID     string // names the configuration, as every answer repeats it
 	Policy *policy.Policy
 	Claims *claims.Catalog
 	Signer *signer.Signer
-	Clock  *Clock
-	Log    *slog.Logger
-	// Generation names the configuration, as every answer repeats it.
-	Generation string
 }
 
-// Service answers TokenService and KeyService. It is safe for concurrent use.
+// Config is what New needs; all of it stays the caller's.
+type Config struct {
+	First   *Generation
+	Clock   *clock.Clock
+	Tokens  *reuse.Cache
+	Expiry  *ledger.Ledger // the newest expiry of each profile whose tokens last
+	Watches WatchLimits
+	Random  io.Reader // for jitter alone
+	Log     *slog.Logger
+}
+
+// Service answers TokenService, ProfileService and KeyService. It is safe for
+// concurrent use.
 type Service struct {
 	jotsmithv1.UnimplementedTokenServiceServer
+	jotsmithv1.UnimplementedProfileServiceServer
 	jotsmithv1.UnimplementedKeyServiceServer
 	Config
+	current atomic.Pointer[Generation]
+	watches *watches
 }
 
 // New returns a Service.
-func New(cfg Config) *Service { return &Service{Config: cfg} }
+func New(cfg Config) *Service {
+	s := &Service{Config: cfg, watches: newWatches(cfg.Watches)}
+	s.current.Store(cfg.First)
+	return s
+}
+
+// Replace has every call from now on answered under another configuration, and
+// every watch look at it. It returns the one before, which calls under way may
+// still use.
+func (s *Service) Replace(next *Generation) *Generation {
+	before := s.current.Swap(next)
+	s.KeysChanged()
+	return before
+}
+
+// KeysChanged has every watch look whether its token is still the one to have.
+func (s *Service) KeysChanged() { s.watches.changed() }
+
+// Drain ends all watches, now and from now on, so that the server can stop.
+func (s *Service) Drain() { s.watches.drain() }
 
 // caller returns who asks, or ErrUnauthenticated.
 func (s *Service) caller(ctx context.Context) (authn.Caller, error) {
@@ -43,10 +80,17 @@ func (s *Service) caller(ctx context.Context) (authn.Caller, error) {
 		return authn.Caller{}, unauthenticated(err.Error())
 	case !caller.Known():
 		return authn.Caller{}, unauthenticated("no identity")
-	case caller.Expired(s.Clock.wall()):
-		return authn.Caller{}, unauthenticated("client certificate has expired since the connection was made")
 	}
-	return caller, nil
+	return caller, s.stillKnown(caller)
+}
+
+// stillKnown refuses a caller whose certificate has expired since the
+// connection was made.
+func (s *Service) stillKnown(caller authn.Caller) error {
+	if caller.Expired(s.Clock.Wall()) {
+		return unauthenticated("client certificate has expired since the connection was made")
+	}
+	return nil
 }
 
 // call is one RPC from its start to the one line that the log gets of it.

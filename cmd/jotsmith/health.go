@@ -40,7 +40,10 @@ func (h *keyHealth) publish() {
 	for _, healthy := range h.healthy {
 		serving = serving || healthy
 	}
-	for _, name := range []string{"", jotsmithv1.TokenService_ServiceDesc.ServiceName, jotsmithv1.KeyService_ServiceDesc.ServiceName} {
+	for _, name := range []string{
+		"", jotsmithv1.TokenService_ServiceDesc.ServiceName,
+		jotsmithv1.ProfileService_ServiceDesc.ServiceName, jotsmithv1.KeyService_ServiceDesc.ServiceName,
+	} {
 		h.server.SetServingStatus(name, servingStatus(serving))
 	}
 }

@@ -27,10 +27,13 @@ func TestImportsPointDown(t *testing.T) {
 		"service/authn":  {},
 		"service/policy": {"service/authn"},
 		"service/claims": {"service/policy"},
+		"service/clock":  {},
+		"service/ledger": {},
 		"service/signer": {"service/claims", "service/token", "backends"},
+		"service/reuse":  {"service/claims", "service/clock", "service/signer", "service/token", "backends"},
 		"service": {
-			"service/authn", "service/policy", "service/claims", "service/signer", "service/token",
-			"backends", "proto/jotsmith/v1",
+			"service/authn", "service/policy", "service/claims", "service/clock", "service/reuse",
+			"service/signer", "service/ledger", "backends", "proto/jotsmith/v1",
 		},
 		"backends": {},
 	}

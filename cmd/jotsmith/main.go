@@ -3,8 +3,11 @@
 // HSM.
 //
 //	jotsmith serve --config FILE          run the server
-//	jotsmith token --profile P            print a token
+//	jotsmith token --profile P            print a token, or why there is none
 //	jotsmith inspect TOKEN                decode a token, and verify it
+//	jotsmith profile list                 list the profiles, or the presets
+//	jotsmith profile show P               say in words what a preset or profile demands
+//	jotsmith profile check P              try a request without a server
 //	jotsmith config check FILE            find every problem of a configuration
 //	jotsmith config schema                print its JSON Schema
 //	jotsmith key describe URI             print the public half of a key
@@ -67,11 +70,13 @@ ES256 by keys that stay where they are kept: a file, AWS KMS or a PKCS#11 HSM.
 Exit codes:
 ` + exitCodes,
 		Example: `  jotsmith serve --config /etc/jotsmith/jotsmith.yaml
-  curl -H "Authorization: Bearer $(jotsmith token --profile asc)" https://api.appstoreconnect.apple.com/v1/apps`,
+  curl -H "Authorization: Bearer $(jotsmith token --profile asc)" https://api.appstoreconnect.apple.com/v1/apps
+  jotsmith token --profile asc --explain
+  jotsmith profile list --presets`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	group(root, newServe(), newToken(), newInspect(), newConfig(), newKey(), newVersion())
+	group(root, newServe(), newToken(), newInspect(), newProfile(), newConfig(), newKey(), newVersion())
 	return root
 }
 

@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			"gencerts":  genCerts,
 			"await":     await,
 			"awaitgone": awaitGone,
+			"awaitline": awaitLine,
 			"envsubst":  envSubst,
 			"exitcode":  exitCode,
 			"hold":      hold,
@@ -149,6 +150,18 @@ func awaitGone(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s is still there", args[0])
+		}
+	}
+}
+
+// awaitLine waits until a file has a whole line: awaitline FILE.
+func awaitLine(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(text), "\n") {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has no line", args[0])
 		}
 	}
 }

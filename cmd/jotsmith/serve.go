@@ -97,6 +97,7 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 func (s *server) stop() error {
 	s.log.Info("stopping", "grace", s.grace.String())
 	s.health.server.Shutdown()
+	s.service.Drain()
 	graceful := make(chan struct{})
 	go func() {
 		defer close(graceful)
@@ -119,6 +120,7 @@ func (s *server) stop() error {
 	for _, l := range s.listeners {
 		errs = append(errs, l.remove())
 	}
+	s.tokens.Close()
 	errs = append(errs, s.signer.Close())
 	s.log.Info("stopped")
 	return errors.Join(errs...)

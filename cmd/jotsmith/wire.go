@@ -11,12 +11,17 @@ import (
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/service"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
 // server is everything that one configuration makes.
 type server struct {
+	service   *service.Service
+	tokens    *reuse.Cache
 	signer    *signer.Signer
 	health    *keyHealth
 	listeners []*listener
@@ -49,14 +54,20 @@ func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server,
 		}
 	}
 
+	var svc *service.Service // which is there before a key's health can change again
 	keyHealth := newKeyHealth()
 	keys, err := signer.New(signer.Config{
-		Stores:   stores,
-		Keys:     cfg.SigningKeys,
-		Timeout:  cfg.GetLimits().GetRequestTimeout().AsDuration(),
-		Random:   rand.Reader,
-		Log:      log,
-		OnHealth: keyHealth.set,
+		Stores:  stores,
+		Keys:    cfg.SigningKeys,
+		Timeout: cfg.GetLimits().GetRequestTimeout().AsDuration(),
+		Random:  rand.Reader,
+		Log:     log,
+		OnHealth: func(key string, healthy bool) {
+			keyHealth.set(key, healthy)
+			if svc != nil {
+				svc.KeysChanged()
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -65,20 +76,34 @@ func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server,
 		return nil, err
 	}
 
-	svc := service.New(service.Config{
-		Policy:     policy.New(cfg.PolicyRules),
-		Claims:     claims.New(cfg.ClaimProfiles, rand.Reader),
-		Signer:     keys,
-		Clock:      service.NewClock(time.Now),
-		Log:        log,
-		Generation: cfg.Generation,
+	expiry, err := ledger.Open(cfg.GetLedgerFile(), log)
+	if err != nil {
+		return nil, err
+	}
+	limits := cfg.GetLimits()
+	tokens := reuse.New(reuse.Config{MaxBytes: uint64(limits.GetTokenCacheMib()) << 20, Random: rand.Reader, Log: log})
+	svc = service.New(service.Config{
+		First: &service.Generation{
+			ID:     cfg.Generation,
+			Policy: policy.New(cfg.PolicyRules),
+			Claims: claims.New(cfg.ClaimProfiles, rand.Reader),
+			Signer: keys,
+		},
+		Clock:   clock.System(),
+		Tokens:  tokens,
+		Expiry:  expiry,
+		Watches: service.WatchLimits{PerCaller: int(limits.GetMaxWatchesPerCaller()), Total: int(limits.GetMaxWatches())},
+		Random:  rand.Reader,
+		Log:     log,
 	})
 
 	s := &server{
-		signer: keys,
-		health: keyHealth,
-		grace:  cfg.GetLimits().GetShutdownGrace().AsDuration(),
-		log:    log,
+		service: svc,
+		tokens:  tokens,
+		signer:  keys,
+		health:  keyHealth,
+		grace:   cfg.GetLimits().GetShutdownGrace().AsDuration(),
+		log:     log,
 	}
 	for _, l := range cfg.GetListeners() {
 		address, credentials, err := describeListener(l)

@@ -1,6 +1,7 @@
 // Package claims decides what stands in a token. A [Catalog] holds the
-// profiles; from a policy.Grant and the caller's request it makes a [Set],
-// the only thing that the signer signs.
+// profiles; from a policy.Grant and the caller's request it makes a [Draft],
+// approved but for the time, and a Draft makes a [Set], the only thing that the
+// signer signs.
 //
 // Bytes of the caller never reach a token as they are: his JSON is parsed
 // strictly, each value passes its claim's rule, and the claims set is written
@@ -9,30 +10,37 @@ package claims
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jotsmith/jotsmith/service/policy"
 )
 
-// Profile is one kind of token: its key, its header's typ and the rule of each
+// Profile is one kind of token: its key, its header and the rule of each
 // claim. A claim without a rule is never in a token.
 type Profile struct {
-	Name  string
-	Key   string // the configured name of the signing key
-	Typ   string // the header's typ; empty leaves it out
-	Rules map[string]Rule
+	Name        string
+	Description string
+	Key         string // the configured name of the signing key
+	Typ         string // the header's typ; empty leaves it out
+	OmitKID     bool
+	Header      map[string]Rule // further header parameters, fixed or random
+	Rules       map[string]Rule
 
 	DefaultTTL  time.Duration // exp - now when the caller does not say
-	MaxTTL      time.Duration // the most that a caller may ask for
+	MaxTTL      time.Duration // the most that exp - now may be
 	Backdate    time.Duration // now - iat
 	MaxLifetime time.Duration // the most that exp - iat may be; 0 is no limit
 	LongLived   *LongLived    // when exp - iat may be more than that
+	MaxAge      time.Duration // how long after iat a token without exp is accepted; 0 is not known
+
+	Reuse           Reuse
+	AnswerPublicKey bool // whether the answer carries the raw public key
 }
 
 // LongLived is the longer life of tokens whose claim passes a named check.
@@ -42,10 +50,47 @@ type LongLived struct {
 	MaxLifetime time.Duration // the most that exp - iat may be then
 }
 
+// Mode says when one token serves several requests.
+type Mode string
+
+// The modes of reuse.
+const (
+	Never        Mode = "never"         // a token for each request; the zero Mode is the same
+	UntilRefresh Mode = "until_refresh" // the same token until a third of its life is left
+	Shared       Mode = "shared"        // one token for all, not made anew before MinAge
+)
+
+// Reuse says when one token serves several requests. A Shared profile has no
+// rule that takes a claim from the caller.
+type Reuse struct {
+	Mode   Mode
+	MinAge time.Duration // for Shared: the least time between two tokens
+	Grid   time.Duration // for Shared: now - Backdate is rounded down to a multiple of it since 1970; 0 is no rounding
+}
+
+// Expires says whether the profile's tokens have exp.
+func (p *Profile) Expires() bool { return p.Rules["exp"].Computed == ExpireTime }
+
+// Mode returns the profile's mode of reuse.
+func (p *Profile) Mode() Mode {
+	if p.Reuse.Mode == "" {
+		return Never
+	}
+	return p.Reuse.Mode
+}
+
+// OneTime says whether each token is for one request.
+func (p *Profile) OneTime() bool { return p.Mode() == Never }
+
+// Lasting says whether tokens of the profile can be valid for more than a day,
+// so that somebody has to remember when the newest of them ends.
+func (p *Profile) Lasting() bool { return p.Expires() && p.MaxTTL > 24*time.Hour }
+
 // Request is what the caller asks for.
 type Request struct {
-	Claims string         // a JSON object; empty is the empty object
-	TTL    *time.Duration // nil is the profile's default
+	Claims       string         // a JSON object; empty is the empty object
+	TTL          *time.Duration // nil is the profile's default
+	MinRemaining *time.Duration // the least life left; nil is a third of it
 }
 
 // Catalog holds the profiles. It does not change and is safe for concurrent
@@ -58,7 +103,10 @@ type Catalog struct {
 // compiled is a profile with its rules in the order in which they are written.
 type compiled struct {
 	Profile
-	rules []namedRule
+	header      []namedRule
+	rules       []namedRule
+	expires     bool
+	fingerprint string // the same for profiles whose tokens are the same
 }
 
 type namedRule struct {
@@ -67,159 +115,96 @@ type namedRule struct {
 	Rule
 }
 
-// New returns the catalog of the profiles, whose names must differ. UUIDs are
-// made from random; nil means crypto/rand.
+// New returns the catalog of the profiles, whose names must differ. UUIDs and
+// nonces are made from random; nil means crypto/rand.
 func New(profiles []Profile, random io.Reader) *Catalog {
 	if random == nil {
 		random = rand.Reader
 	}
 	c := &Catalog{make(map[string]*compiled, len(profiles)), random}
 	for _, p := range profiles {
-		entry := &compiled{Profile: p}
-		for name, rule := range p.Rules {
-			entry.rules = append(entry.rules, namedRule{name, string(appendString(nil, name)) + ":", rule})
-		}
-		slices.SortFunc(entry.rules, func(a, b namedRule) int { return strings.Compare(a.name, b.name) })
-		c.profiles[p.Name] = entry
+		c.profiles[p.Name] = compile(p)
 	}
 	return c
 }
 
-// Key returns the configured name of the key that signs the profile's tokens.
-func (c *Catalog) Key(profile string) (string, bool) {
-	p, ok := c.profiles[profile]
-	if !ok {
-		return "", false
+func compile(p Profile) *compiled {
+	entry := &compiled{Profile: p, expires: p.Expires(), header: inOrder(p.Header), rules: inOrder(p.Rules)}
+	digest := sha256.New()
+	_, _ = fmt.Fprintf(digest, "%q %q %q %t %v %v %v %v\n", p.Name, p.Key, p.Typ, p.OmitKID, p.Backdate, p.DefaultTTL, p.MaxAge, p.Reuse)
+	for _, rules := range [][]namedRule{entry.header, entry.rules} {
+		_, _ = fmt.Fprintln(digest, len(rules)) // a parameter of the header is no claim
+		for _, rule := range rules {
+			// As a string: a jsontext.Value of nil would be written as null.
+			_, _ = fmt.Fprintf(digest, "%q %q %q\n", rule.name, string(rule.Fixed), rule.Computed)
+		}
 	}
-	return p.Key, true
+	entry.fingerprint = string(digest.Sum(nil))
+	return entry
 }
 
-// Build makes the claims set of one token of the grant's profile, issued at
-// now. It fails with a *[Refusal] that names every fault of the request.
-func (c *Catalog) Build(grant policy.Grant, req Request, now time.Time) (Set, error) {
+func inOrder(rules map[string]Rule) []namedRule {
+	ordered := make([]namedRule, 0, len(rules))
+	for name, rule := range rules {
+		ordered = append(ordered, namedRule{name, string(appendString(nil, name)) + ":", rule})
+	}
+	slices.SortFunc(ordered, func(a, b namedRule) int { return strings.Compare(a.name, b.name) })
+	return ordered
+}
+
+// Profile returns a profile by its name.
+func (c *Catalog) Profile(name string) (*Profile, bool) {
+	p, ok := c.profiles[name]
+	if !ok {
+		return nil, false
+	}
+	return &p.Profile, true
+}
+
+// Prepare approves a request under the grant's profile, but for the time. It
+// fails with a *[Refusal] that names every fault of the request.
+func (c *Catalog) Prepare(grant policy.Grant, req Request) (Draft, error) {
 	p, ok := c.profiles[grant.Profile()]
 	if !ok || grant.Profile() == "" {
-		return Set{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
+		return Draft{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
 	}
 	var refusal Refusal
 	members, err := parse(req.Claims)
 	if err != nil {
 		refusal.add("claims", err.Error())
-		return Set{}, &refusal
+		return Draft{}, &refusal
 	}
-	p.checkNames(members, &refusal)
-
+	p.checkMembers(members, &refusal)
 	ttl := p.ttl(req.TTL, members, &refusal)
-	now = now.Truncate(time.Second)
-	set := Set{
-		grant:  grant,
-		key:    p.Key,
-		typ:    p.Typ,
-		issue:  now.Add(-p.Backdate),
-		expire: now.Add(ttl),
-	}
-	set.refresh = set.expire.Add(-ttl / 3)
-	if set.payload, err = p.write(set, members, c.random, &refusal); err != nil {
-		return Set{}, err
-	}
+	atLeast := p.minRemaining(req.MinRemaining, ttl, &refusal)
 	if len(refusal.Violations) > 0 {
-		return Set{}, &refusal
+		return Draft{}, &refusal
 	}
-	return set, nil
+	return Draft{grant, p, members, ttl, atLeast, c.random}, nil
 }
 
-// checkNames refuses every name that the caller may not set.
-func (p *compiled) checkNames(members []member, refusal *Refusal) {
-	for _, m := range members {
+// checkMembers holds the caller's claims to the rules.
+func (p *compiled) checkMembers(members []member, refusal *Refusal) {
+	for i := range members {
+		m := &members[i]
 		rule, ok := p.Rules[m.name]
 		switch {
 		case !ok:
 			refusal.add(field(m.name), "is not a claim of this profile")
+		case rule.Forbidden:
+			refusal.add(field(m.name), "is forbidden by the profile")
 		case rule.Caller == nil:
 			refusal.add(field(m.name), "is set by the profile, not by the caller")
+		default:
+			if err := rule.Caller.accepts(m.value); err != nil {
+				refusal.add(field(m.name), err.Error())
+			}
 		}
 	}
-}
-
-// write writes the claims set as compact JSON, or adds to the refusal why it
-// cannot.
-func (p *compiled) write(set Set, members []member, random io.Reader, refusal *Refusal) ([]byte, error) {
-	payload := make([]byte, 0, 256)
-	payload = append(payload, '{')
 	for i := range p.rules {
 		rule := &p.rules[i]
-		start := len(payload)
-		if start > 1 {
-			payload = append(payload, ',')
-		}
-		payload = append(payload, rule.prefix...)
-		switch {
-		case rule.Fixed != nil:
-			payload = append(payload, rule.Fixed...)
-		case rule.Caller != nil:
-			given := find(members, rule.name)
-			if given == nil {
-				payload = payload[:start]
-				if rule.Caller.Required {
-					refusal.add(field(rule.name), "is required")
-				}
-				continue
-			}
-			if err := rule.Caller.accepts(*given); err != nil {
-				refusal.add(field(rule.name), err.Error())
-				continue
-			}
-			payload = given.appendJSON(payload)
-		case rule.Computed == UUID:
-			var err error
-			if payload, err = appendUUID(payload, random); err != nil {
-				return nil, err
-			}
-		case rule.Computed == ExpireTime:
-			payload = strconv.AppendInt(payload, set.expire.Unix(), 10)
-		default:
-			payload = strconv.AppendInt(payload, set.issue.Unix(), 10)
-		}
-	}
-	return append(payload, '}'), nil
-}
-
-// ttl returns the time to live, or adds to the refusal why the one asked for
-// cannot be.
-func (p *compiled) ttl(asked *time.Duration, members []member, refusal *Refusal) time.Duration {
-	if asked == nil {
-		return p.DefaultTTL
-	}
-	ttl := *asked
-	switch {
-	case ttl <= 0:
-		refusal.add("ttl", "is not positive")
-	case ttl%time.Second != 0:
-		refusal.add("ttl", "is not a whole number of seconds")
-	case ttl > p.MaxTTL:
-		refusal.add("ttl", fmt.Sprintf("is over this profile's limit of %s", seconds(p.MaxTTL)))
-	case p.MaxLifetime > 0 && ttl > p.MaxLifetime-p.Backdate:
-		p.checkLongLived(ttl, members, refusal)
-	}
-	return ttl
-}
-
-// checkLongLived adds to the refusal why a token of more than the ordinary
-// lifetime cannot be.
-func (p *compiled) checkLongLived(ttl time.Duration, members []member, refusal *Refusal) {
-	ordinary := seconds(p.MaxLifetime - p.Backdate)
-	if p.LongLived == nil {
-		refusal.add("ttl", fmt.Sprintf("is over the limit of %s", ordinary))
-		return
-	}
-	switch items := p.given(p.LongLived.Claim, members).items(); {
-	case ttl > p.LongLived.MaxLifetime-p.Backdate:
-		refusal.add("ttl", fmt.Sprintf("is over the limit of %s", seconds(p.LongLived.MaxLifetime-p.Backdate)))
-	case len(items) == 0:
-		refusal.add("ttl", fmt.Sprintf("is over %s, which needs the claim %s", ordinary, p.LongLived.Claim))
-	default:
-		if err := runCheck(p.LongLived.Check, items); err != nil {
-			refusal.add(field(p.LongLived.Claim), fmt.Sprintf("%v; the limit is then %s", err, ordinary))
+		if rule.Caller != nil && rule.Caller.Required && find(members, rule.name) == nil {
+			refusal.add(field(rule.name), "is required")
 		}
 	}
 }
@@ -246,17 +231,8 @@ func find(members []member, name string) *value {
 	return nil
 }
 
-// seconds writes a duration of whole seconds as the API takes it, as in "1080s".
-func seconds(d time.Duration) string {
-	return strconv.FormatInt(int64(d/time.Second), 10) + "s"
-}
-
 // appendUUID appends a random UUID (RFC 9562 section 5.4) as a JSON string.
-func appendUUID(b []byte, random io.Reader) ([]byte, error) {
-	var u [16]byte
-	if _, err := io.ReadFull(random, u[:]); err != nil {
-		return nil, fmt.Errorf("claims: no randomness for a uuid: %w", err)
-	}
+func appendUUID(b []byte, u [16]byte) []byte {
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
 	b = hex.AppendEncode(append(b, '"'), u[:4])
@@ -264,5 +240,5 @@ func appendUUID(b []byte, random io.Reader) ([]byte, error) {
 	b = hex.AppendEncode(append(b, '-'), u[6:8])
 	b = hex.AppendEncode(append(b, '-'), u[8:10])
 	b = hex.AppendEncode(append(b, '-'), u[10:])
-	return append(b, '"'), nil
+	return append(b, '"')
 }

@@ -52,6 +52,7 @@ func jwt() Profile {
 			"roles": {Caller: &CallerRule{Type: "string_or_list", MaxLength: 16, MaxItems: 3}},
 		},
 		DefaultTTL: 5 * time.Minute, MaxTTL: time.Hour, Backdate: 10 * time.Second,
+		Reuse: Reuse{Mode: UntilRefresh},
 	}
 }
 
@@ -86,7 +87,9 @@ func TestBuildWritesTheClaimsSetByteForByte(t *testing.T) {
 	for name, times := range map[string][2]time.Time{
 		"iat":     {set.IssueTime(), second.Add(-10 * time.Second)},
 		"exp":     {set.ExpireTime(), second.Add(5 * time.Minute)},
+		"end":     {set.EndTime(), second.Add(5 * time.Minute)},
 		"refresh": {set.RefreshTime(), second.Add(200 * time.Second)},
+		"last":    {set.LastHandout(), second.Add(200 * time.Second)},
 	} {
 		if !times[0].Equal(times[1]) {
 			t.Errorf("%s is %v, want %v", name, times[0], times[1])
@@ -152,14 +155,15 @@ func TestBuildRefusesNames(t *testing.T) {
 
 func TestBuildNamesEveryFaultAtOnce(t *testing.T) {
 	ttl := 2 * time.Hour
-	_, err := build(t, jwt(), Request{TTL: &ttl, Claims: `{"iss":"hunter2","level":"hunter2","x":"hunter2","roles":["hunter2","hunter2"]}`})
+	_, err := build(t, jwt(), Request{TTL: &ttl, MinRemaining: new(-time.Second), Claims: `{"iss":"hunter2","level":"hunter2","x":"hunter2","roles":["hunter2","hunter2"]}`})
 	want := []Violation{
 		{"claims.iss", "is set by the profile, not by the caller"},
-		{"claims.x", "is not a claim of this profile"},
-		{"ttl", "is over this profile's limit of 3600s"},
 		{"claims.level", "is of type string; the profile takes an integer"},
+		{"claims.x", "is not a claim of this profile"},
 		{"claims.roles", "item 1 stands twice"},
 		{"claims.sub", "is required"},
+		{"ttl", "is over this profile's limit of 3600s"},
+		{"min_remaining", "is negative"},
 	}
 	if diff := cmp.Diff(want, violations(t, err)); diff != "" {
 		t.Error(diff)
@@ -303,13 +307,13 @@ func TestUUIDsDiffer(t *testing.T) {
 	}
 }
 
-func TestKeyNamesTheKeyOfAProfile(t *testing.T) {
+func TestProfileIsFoundByItsName(t *testing.T) {
 	catalog := New([]Profile{jwt()}, nil)
-	if key, ok := catalog.Key("svc"); !ok || key != "key-1" {
-		t.Errorf("%q, %v", key, ok)
+	if p, ok := catalog.Profile("svc"); !ok || p.Key != "key-1" {
+		t.Errorf("%v, %v", p, ok)
 	}
-	if key, ok := catalog.Key("other"); ok || key != "" {
-		t.Errorf("%q, %v", key, ok)
+	if p, ok := catalog.Profile("other"); ok || p != nil {
+		t.Errorf("%v, %v", p, ok)
 	}
 }
 

@@ -29,6 +29,38 @@ func CheckName(name string) error {
 	return nil
 }
 
+// headerName is the name of a header parameter beyond those of the RFCs.
+var headerName = regexp.MustCompile(`\A[a-z][a-z0-9_]{0,31}\z`)
+
+// registeredHeaders are header parameters with a meaning of their own: those of
+// RFC 7515 section 4.1, RFC 7516 section 4.1, RFC 7518 section 4, RFC 7519
+// section 5.3, RFC 7797, RFC 8225 section 8.1, RFC 8555 section 6 and RFC 9321. They
+// say which key and algorithm verify a token, and whether it is one at all. The
+// nonce of RFC 8555 is not among them: verifiers of tokens ask for one.
+var registeredHeaders = []string{
+	"alg", "kid", "typ", "cty", "crit", "jku", "jwk", "x5u", "x5c", "x5t", "b64", "enc", "zip",
+	"epk", "apu", "apv", "iv", "tag", "p2s", "p2c", "url", "ppt", "svt", "trust_chain", "iss", "sub", "aud",
+}
+
+// CheckHeader says why no profile can have this rule for a header parameter.
+func CheckHeader(name string, rule Rule) error {
+	switch {
+	case !headerName.MatchString(name):
+		return fmt.Errorf("header parameter %q is not a letter and up to 31 letters, digits and underscores, all lower case", name)
+	case slices.Contains(registeredHeaders, name):
+		return fmt.Errorf("header parameter %q has a meaning of its own and is not for a profile to set", name)
+	case rule.Fixed != nil:
+		v, err := parseFixed(rule.Fixed)
+		if err == nil && (v.kind != kindString || v.text == "") {
+			err = fmt.Errorf("header parameter %q has to be a string that is not empty", name)
+		}
+		return err
+	case !rule.Random():
+		return fmt.Errorf("header parameter %q can be fixed, a template, or computed as uuid or nonce", name)
+	}
+	return nil
+}
+
 // CheckRule says why no profile can have this rule for this claim: its fixed
 // value would be read differently by different readers, or it gives a
 // registered claim another type than RFC 7519 section 4.1 does. When a token
@@ -52,6 +84,7 @@ func CheckRule(name string, rule Rule) error {
 		if kinds != nil && slices.ContainsFunc(callerKinds(rule.Caller.Type), func(k kind) bool { return !slices.Contains(kinds, k) }) {
 			return fmt.Errorf("%s cannot be %s from the caller (RFC 7519 section 4.1)", name, typeNames[rule.Caller.Type])
 		}
+	case rule.Forbidden:
 	default:
 		if kinds != nil && !slices.Contains(computed, rule.Computed) {
 			return fmt.Errorf("%s cannot be computed as %s (RFC 7519 section 4.1)", name, rule.Computed)
@@ -66,7 +99,7 @@ func CheckRule(name string, rule Rule) error {
 func registeredTypes(name string) (kinds []kind, computed []Computed) {
 	switch name {
 	case "iss", "sub", "jti":
-		return []kind{kindString}, []Computed{UUID}
+		return []kind{kindString}, []Computed{UUID, Nonce}
 	case "aud":
 		return []kind{kindString, kindList}, nil
 	case "nbf":

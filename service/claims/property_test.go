@@ -14,35 +14,74 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A profile from names that clash, look alike or are plain, with any rule for
-// each.
-func anyProfile(t *rapid.T) Profile {
+// modes are those that a profile can have.
+func modes() []Mode { return []Mode{Never, UntilRefresh, Shared} }
+
+// A profile as the configuration lets one through, of names that clash, look
+// alike or are plain, with any rule for each.
+func anyProfile(t *rapid.T, mode Mode) Profile {
 	p := Profile{
-		Name: "p", Key: "k", Typ: "JWT", Rules: map[string]Rule{},
-		Backdate: time.Duration(rapid.IntRange(0, 300).Draw(t, "backdate")) * time.Second,
+		Name: "p", Key: "k", Typ: rapid.SampledFrom([]string{"JWT", ""}).Draw(t, "typ"), OmitKID: rapid.Bool().Draw(t, "omit kid"),
+		Header: map[string]Rule{}, Rules: map[string]Rule{"iat": {Computed: IssueTime}},
+		Backdate: anySeconds(t, "backdate", 0, 300),
+		Reuse:    Reuse{Mode: mode},
 	}
-	if rapid.Bool().Draw(t, "has max lifetime") {
-		p.MaxLifetime = p.Backdate + time.Duration(rapid.IntRange(1, 2000).Draw(t, "max lifetime"))*time.Second
+	computed := []Computed{IssueTime, NotBefore, UUID, Nonce}
+	var life time.Duration
+	switch rapid.IntRange(0, 3).Draw(t, "end") {
+	default:
+		p.Rules["exp"] = Rule{Computed: ExpireTime}
+		computed = append(computed, ExpireTime)
+		anyLifetime(t, &p)
+		life = p.DefaultTTL
+	case 2:
+		p.MaxAge = p.Backdate + anySeconds(t, "max age", 1, 4000)
+		life = p.MaxAge - p.Backdate
+	case 3:
+		if mode != Never { // which needs an end
+			p.Reuse.Mode = ""
+		}
 	}
-	most := 4000
-	if p.MaxLifetime > 0 {
-		most = int((p.MaxLifetime - p.Backdate) / time.Second)
+	if most := int(life / 3 * 2 / time.Second); p.Reuse.Mode == Shared {
+		p.Reuse.MinAge = anySeconds(t, "min age", 0, most)
+		if most > 0 && rapid.Bool().Draw(t, "has a grid") {
+			p.Reuse.Grid = anySeconds(t, "grid", max(1, int(p.Reuse.MinAge/time.Second)), most)
+		}
 	}
-	p.DefaultTTL = time.Duration(rapid.IntRange(1, most).Draw(t, "default ttl")) * time.Second
-	p.MaxTTL = max(p.DefaultTTL, time.Duration(rapid.IntRange(1, 4000).Draw(t, "max ttl"))*time.Second)
 	for _, name := range []string{"iss", "sub", "aud", "nbf", "jti", "scope", "Role", "role", "<a&b>", `q"\`} {
-		switch rapid.IntRange(0, 3).Draw(t, name) {
-		case 0: // no rule
-		case 1:
+		switch rule := rapid.IntRange(0, 4).Draw(t, name); {
+		case rule == 0: // no rule
+		case rule == 1:
 			p.Rules[name] = Rule{Fixed: []byte(rapid.SampledFrom([]string{`"x"`, `["x","y"]`, `7`, `{"a":{"b":[null,1.5]}}`, `null`}).Draw(t, "fixed"))}
-		case 2:
-			p.Rules[name] = Rule{Computed: rapid.SampledFrom([]Computed{IssueTime, ExpireTime, NotBefore, UUID}).Draw(t, "computed")}
-		case 3:
+		case rule == 2:
+			p.Rules[name] = Rule{Computed: rapid.SampledFrom(computed).Draw(t, "computed")}
+		case rule == 3 || p.Reuse.Mode == Shared:
+			p.Rules[name] = Rule{Forbidden: true}
+		default:
 			p.Rules[name] = Rule{Caller: anyCallerRule(t)}
 		}
 	}
-	p.Rules["iat"], p.Rules["exp"] = Rule{Computed: IssueTime}, Rule{Computed: ExpireTime}
+	for _, name := range []string{"bid", "nonce", "v_2"} {
+		if rule := rapid.SampledFrom([]Rule{{}, {Fixed: []byte(`"x\"\n"`)}, {Computed: UUID}, {Computed: Nonce}}).Draw(t, name); rule.Fixed != nil || rule.Random() {
+			p.Header[name] = rule
+		}
+	}
 	return p
+}
+
+// anyLifetime sets the times of a profile whose tokens have exp.
+func anyLifetime(t *rapid.T, p *Profile) {
+	most := 4000
+	if rapid.Bool().Draw(t, "has max lifetime") {
+		p.MaxLifetime = p.Backdate + anySeconds(t, "max lifetime", 1, 2000)
+		most = int((p.MaxLifetime - p.Backdate) / time.Second)
+	}
+	p.DefaultTTL = anySeconds(t, "default ttl", 1, most)
+	p.MaxTTL = max(p.DefaultTTL, anySeconds(t, "max ttl", 1, 4000))
+}
+
+func anySeconds(t *rapid.T, name string, least, most int) time.Duration {
+	return time.Duration(rapid.IntRange(least, most).Draw(t, name)) * time.Second
 }
 
 func anyCallerRule(t *rapid.T) *CallerRule {
@@ -96,73 +135,101 @@ func anyClaims(t *rapid.T, p Profile) string {
 	slices.Sort(names)
 	var parts []string
 	for _, name := range names {
-		if rapid.IntRange(0, 4).Draw(t, "given") > 0 {
+		switch rapid.IntRange(0, 9).Draw(t, "given") {
+		case 0:
+		case 1, 2:
 			parts = append(parts, quoted(name)+":"+anyValue(t))
+		default:
+			parts = append(parts, quoted(name)+":"+quoted(fitting(p.Rules[name].Caller.Type)))
 		}
 	}
-	if rapid.IntRange(0, 3).Draw(t, "stray") == 0 {
-		name := rapid.SampledFrom([]string{"iss", "ISS", "exp", "iat", "alg", "role", "sub", "ｓｕｂ", "sub\x00", "x"}).Draw(t, "name")
+	if rapid.IntRange(0, 9).Draw(t, "stray") == 0 {
+		name := rapid.SampledFrom([]string{"iss", "ISS", "exp", "iat", "nonce", "alg", "role", "sub", "ｓｕｂ", "sub\x00", "x"}).Draw(t, "name")
 		parts = append(parts, quoted(name)+":"+anyValue(t))
 	}
 	return "{" + strings.Join(rapid.Permutation(parts).Draw(t, "order"), ",") + "}"
 }
 
-// For any profile and any request, Build refuses, or what it emits obeys every
+// anyRequest asks for anything, and often for what the profile allows.
+func anyRequest(t *rapid.T, p Profile) Request {
+	duration := rapid.OneOf(
+		rapid.Map(rapid.Int64Range(-1, 5000), func(n int64) time.Duration { return time.Duration(n) * time.Second }),
+		rapid.Map(rapid.Int64Range(0, 60), func(n int64) time.Duration { return time.Duration(n) * time.Second }),
+		rapid.Map(rapid.Int64(), func(n int64) time.Duration { return time.Duration(n) }),
+	)
+	req := Request{Claims: anyClaims(t, p)}
+	if rapid.IntRange(0, 4).Draw(t, "asks for a ttl") == 0 {
+		req.TTL = new(duration.Draw(t, "ttl"))
+	}
+	if rapid.IntRange(0, 4).Draw(t, "asks for min_remaining") == 0 {
+		req.MinRemaining = new(duration.Draw(t, "min_remaining"))
+	}
+	return req
+}
+
+// For any profile and any request, Prepare refuses, or what At emits obeys every
 // rule of the profile, judged here with the standard library's decoder.
 func TestAnyRequestIsRefusedOrObeysEveryRule(t *testing.T) {
 	grant := grantFor(t, "p")
-	made := 0
-	rapid.Check(t, func(t *rapid.T) {
-		p := anyProfile(t)
-		req := Request{Claims: anyClaims(t, p)}
-		if rapid.Bool().Draw(t, "asks for a ttl") {
-			ttl := rapid.OneOf(
-				rapid.Map(rapid.Int64Range(-1, 5000), func(n int64) time.Duration { return time.Duration(n) * time.Second }),
-				rapid.Map(rapid.Int64(), func(n int64) time.Duration { return time.Duration(n) }),
-			).Draw(t, "ttl")
-			req.TTL = &ttl
-		}
-		once := func() (Set, error) {
-			return New([]Profile{p}, bytes.NewReader(bytes.Repeat([]byte{7}, 160))).Build(grant, req, now())
-		}
-		set, err := once()
-		again, errAgain := once()
-		if fmt.Sprint(err) != fmt.Sprint(errAgain) || !bytes.Equal(set.Payload(), again.Payload()) {
-			t.Fatalf("not deterministic: %s, %v and %s, %v", set.Payload(), err, again.Payload(), errAgain)
-		}
-		if err != nil {
-			if set.Payload() != nil {
-				t.Fatalf("refused and emitted %s", set.Payload())
+	for _, mode := range modes() {
+		t.Run(string(mode), func(t *testing.T) {
+			made := 0
+			rapid.Check(t, func(t *rapid.T) {
+				p := anyProfile(t, mode)
+				req := anyRequest(t, p)
+				once := func() (Set, error) {
+					return New([]Profile{p}, constantly(7)).Build(grant, req, now())
+				}
+				set, err := once()
+				again, errAgain := once()
+				if fmt.Sprint(err) != fmt.Sprint(errAgain) || !bytes.Equal(set.Header(), again.Header()) || !bytes.Equal(set.Payload(), again.Payload()) {
+					t.Fatalf("not deterministic: %s, %v and %s, %v", set.Payload(), err, again.Payload(), errAgain)
+				}
+				if err != nil {
+					if set.Payload() != nil || set.Header() != nil || set.times != (times{}) {
+						t.Fatalf("refused and emitted %s", set.Payload())
+					}
+					return
+				}
+				made++
+				obeys(t, p, req, set)
+			})
+			if made == 0 {
+				t.Error("every request was refused")
 			}
-			return
-		}
-		made++
-		obeys(t, p, req, set)
-	})
-	if made == 0 {
-		t.Error("every request was refused")
+		})
 	}
 }
 
-func obeys(t *rapid.T, p Profile, req Request, set Set) {
-	// go-jose's decoder refuses duplicate names, which the standard one does not.
+// constantly is randomness that is always the same byte.
+type constantly byte
+
+func (c constantly) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(c)
+	}
+	return len(b), nil
+}
+
+// objectOf reads an object and refuses duplicate names, which the standard
+// decoder does not do and go-jose's does.
+func objectOf(t *rapid.T, text []byte) map[string]json.RawMessage {
 	var out map[string]json.RawMessage
 	var strict map[string]josejson.RawMessage
-	if err := json.Unmarshal(set.Payload(), &out); err != nil {
-		t.Fatalf("%s: %v", set.Payload(), err)
+	if err := json.Unmarshal(text, &out); err != nil {
+		t.Fatalf("%s: %v", text, err)
 	}
-	if err := josejson.Unmarshal(set.Payload(), &strict); err != nil || len(strict) != len(out) {
-		t.Fatalf("%s: %v", set.Payload(), err)
+	if err := josejson.Unmarshal(text, &strict); err != nil || len(strict) != len(out) {
+		t.Fatalf("%s: %v", text, err)
 	}
+	return out
+}
+
+func obeys(t *rapid.T, p Profile, req Request, set Set) {
 	given := map[string]json.RawMessage{}
 	if req.Claims != "" {
 		if err := json.Unmarshal([]byte(req.Claims), &given); err != nil {
 			t.Fatal(err)
-		}
-	}
-	for name := range out {
-		if _, ok := p.Rules[name]; !ok {
-			t.Fatalf("emits %q, which has no rule", name)
 		}
 	}
 	for name := range given {
@@ -170,12 +237,32 @@ func obeys(t *rapid.T, p Profile, req Request, set Set) {
 			t.Fatalf("took %q from the caller", name)
 		}
 	}
-	for name, rule := range p.Rules {
+	obeysRules(t, p.Rules, given, objectOf(t, set.Payload()), set)
+	header := objectOf(t, fmt.Appendf(nil, `{"alg":"ES256"%s}`, set.Header()))
+	delete(header, "alg")
+	obeysRules(t, p.Header, nil, header, set)
+	if set.Typ() != p.Typ || set.OmitKID() != p.OmitKID || set.Key() != p.Key {
+		t.Fatalf("typ %q, omits kid %t, key %q", set.Typ(), set.OmitKID(), set.Key())
+	}
+	obeysTimes(t, p, req, set)
+}
+
+func obeysRules(t *rapid.T, rules map[string]Rule, given, out map[string]json.RawMessage, set Set) {
+	for name := range out {
+		if _, ok := rules[name]; !ok {
+			t.Fatalf("emits %q, which has no rule", name)
+		}
+	}
+	for name, rule := range rules {
 		value, there := out[name]
 		switch {
 		case rule.Fixed != nil:
 			if !bytes.Equal(value, rule.Fixed) {
 				t.Fatalf("fixed %q is %s", name, value)
+			}
+		case rule.Forbidden:
+			if there {
+				t.Fatalf("forbidden %q is %s", name, value)
 			}
 		case rule.Caller == nil:
 			computedAsSaid(t, name, rule.Computed, value, set)
@@ -190,16 +277,54 @@ func obeys(t *rapid.T, p Profile, req Request, set Set) {
 			accepted(t, name, rule.Caller, value)
 		}
 	}
-	exp, iat, at := set.ExpireTime().Unix(), set.IssueTime().Unix(), now().Unix()
-	ttl, life := time.Duration(exp-at)*time.Second, time.Duration(exp-iat)*time.Second
-	if at-iat != int64(p.Backdate/time.Second) || ttl <= 0 || ttl > p.MaxTTL || (p.MaxLifetime > 0 && life > p.MaxLifetime) {
-		t.Fatalf("ttl %v, lifetime %v", ttl, life)
+}
+
+// obeysTimes judges a set's times in whole seconds since 1970.
+func obeysTimes(t *rapid.T, p Profile, req Request, set Set) {
+	whole := func(d time.Duration) int64 { return int64(d / time.Second) }
+	at, iat, backdate, grid := now().Unix(), set.IssueTime().Unix(), whole(p.Backdate), whole(p.Reuse.Grid)
+	if latest := at - backdate; grid == 0 && iat != latest || grid > 0 && (iat%grid != 0 || iat > latest || iat <= latest-grid) {
+		t.Fatalf("iat is %d, %d before now, with a backdate of %d and a grid of %d", iat, at-iat, backdate, grid)
 	}
-	if want := p.DefaultTTL; req.TTL == nil && ttl != want || req.TTL != nil && ttl != *req.TTL {
-		t.Fatalf("ttl %v is not the one asked for", ttl)
+	made := iat + backdate // the moment that all times count from
+	var life time.Duration
+	switch {
+	case p.Expires():
+		life = p.DefaultTTL
+		if req.TTL != nil {
+			life = *req.TTL
+		}
+		exp := set.ExpireTime().Unix()
+		if exp != made+whole(life) || exp <= at || exp-at > whole(p.MaxTTL) || p.MaxLifetime > 0 && exp-iat > whole(p.MaxLifetime) {
+			t.Fatalf("exp is %d ahead, exp - iat is %d, with a ttl of %v", exp-at, exp-iat, life)
+		}
+		if !set.EndTime().Equal(set.ExpireTime()) {
+			t.Fatalf("ends at %v and expires at %v", set.EndTime(), set.ExpireTime())
+		}
+	case p.MaxAge > 0:
+		life = p.MaxAge - p.Backdate
+		if set.EndTime().Unix() != iat+whole(p.MaxAge) || set.EndTime().Unix() <= at {
+			t.Fatalf("ends at %v", set.EndTime())
+		}
+	case !set.EndTime().IsZero():
+		t.Fatalf("ends at %v, which nobody said", set.EndTime())
 	}
-	if refresh := set.RefreshTime(); refresh.After(set.ExpireTime()) || refresh.Before(now().Truncate(time.Second)) {
-		t.Fatalf("to be refreshed at %v", refresh)
+	if !p.Expires() && !set.ExpireTime().IsZero() {
+		t.Fatalf("expires at %v without exp", set.ExpireTime())
+	}
+	refresh, last := set.RefreshTime(), set.LastHandout()
+	if life == 0 || p.Reuse.Mode == "" || p.Reuse.Mode == Never {
+		if !refresh.IsZero() || !last.IsZero() {
+			t.Fatalf("for one use, and to be refreshed at %v and handed out until %v", refresh, last)
+		}
+		return
+	}
+	want := last
+	if grid > 0 {
+		want = time.Unix(made+grid, 0)
+	}
+	if set.EndTime().Sub(last) != life/3 || !refresh.Equal(want) || refresh.After(last) || refresh.Before(now().Truncate(time.Second)) {
+		t.Fatalf("to be refreshed at %v, handed out until %v, ends at %v", refresh, last, set.EndTime())
 	}
 }
 
@@ -212,6 +337,11 @@ func computedAsSaid(t *rapid.T, name string, c Computed, value []byte, set Set) 
 		want = fmt.Sprint(set.IssueTime().Unix())
 	case UUID:
 		if !regexp.MustCompile(`^"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"$`).Match(value) {
+			t.Fatalf("%q is %s", name, value)
+		}
+		return
+	case Nonce:
+		if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).Match(value) {
 			t.Fatalf("%q is %s", name, value)
 		}
 		return
@@ -264,31 +394,53 @@ func sameJSON(t *rapid.T, a, b []byte) bool {
 	return fmt.Sprintf("%T %#v", x, x) == fmt.Sprintf("%T %#v", y, y) || x == 0.0 && y == 0.0
 }
 
+// fitting is a value that every caller rule of a type accepts.
+func fitting(typ string) any {
+	switch typ {
+	case "string_list":
+		return []string{"a"}
+	case "integer":
+		return -5
+	case "boolean":
+		return false
+	}
+	return "a"
+}
+
 // A request that keeps all rules is never refused.
 func TestConformingRequestIsAccepted(t *testing.T) {
 	grant := grantFor(t, "p")
 	rapid.Check(t, func(t *rapid.T) {
-		p := anyProfile(t)
+		p := anyProfile(t, rapid.SampledFrom(modes()).Draw(t, "mode"))
 		claims := map[string]any{}
 		for name, rule := range p.Rules {
-			if rule.Caller == nil {
-				continue
-			}
-			switch rule.Caller.Type {
-			case "string", "string_or_list":
-				claims[name] = "a"
-			case "string_list":
-				claims[name] = []string{"a"}
-			case "integer":
-				claims[name] = -5
-			case "boolean":
-				claims[name] = false
+			if rule.Caller != nil {
+				claims[name] = fitting(rule.Caller.Type)
 			}
 		}
-		set, err := New([]Profile{p}, nil).Build(grant, Request{Claims: quoted(claims), TTL: &p.DefaultTTL}, now())
+		req := Request{Claims: quoted(claims)}
+		life := p.MaxAge - p.Backdate
+		if p.Expires() {
+			life = p.DefaultTTL
+			if p.Reuse.Mode != Shared {
+				req.TTL = &p.DefaultTTL
+			}
+		}
+		if p.Expires() || p.MaxAge > 0 {
+			promise := life - max(p.Reuse.MinAge, p.Reuse.Grid)
+			req.MinRemaining = new(time.Duration(rapid.Int64Range(0, int64(promise)).Draw(t, "min_remaining")))
+		}
+		draft, err := New([]Profile{p}, nil).Prepare(grant, req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		obeys(t, p, Request{Claims: quoted(claims), TTL: &p.DefaultTTL}, set)
+		if least := draft.MinRemaining(); req.MinRemaining != nil && least != max(*req.MinRemaining, life/3) {
+			t.Fatalf("at least %v is left of %v", least, life)
+		}
+		set, err := draft.At(now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		obeys(t, p, req, set)
 	})
 }

@@ -21,14 +21,22 @@ const (
 	ExpireTime Computed = "expire_time" // NumericDate: now plus the ttl
 	NotBefore  Computed = "not_before"  // the same as IssueTime
 	UUID       Computed = "uuid"        // a random UUID (RFC 9562 section 5.4)
+	Nonce      Computed = "nonce"       // 16 random bytes in hexadecimal
 )
 
-// Rule says where one claim's value comes from; exactly one field is set.
+// Rule says where one claim's value comes from; exactly one field is set,
+// beside Doc.
 type Rule struct {
-	Fixed    jsontext.Value // always this value, as compact JSON
-	Computed Computed
-	Caller   *CallerRule
+	Fixed     jsontext.Value // always this value, as compact JSON
+	Computed  Computed
+	Caller    *CallerRule
+	Forbidden bool // never there, whatever the caller sends
+
+	Doc string // the verifier's document that demands the rule, where one is known
 }
+
+// Random says whether the rule gives another value each time it is asked.
+func (r Rule) Random() bool { return r.Computed == UUID || r.Computed == Nonce }
 
 // CallerRule says which of the caller's values are accepted. Every condition
 // that is set must hold.
@@ -68,7 +76,7 @@ func (r *CallerRule) accepts(v value) error {
 		if err := r.acceptsString(v.text); err != nil {
 			return err
 		}
-		return runCheck(r.Check, v.items())
+		return checkString(r.Check, v.text)
 	case v.kind == kindList && (r.Type == "string_list" || r.Type == "string_or_list"):
 		return r.acceptsList(v.list)
 	case v.kind == kindInteger && r.Type == "integer":

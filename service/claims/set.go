@@ -9,23 +9,39 @@ import (
 	"github.com/jotsmith/jotsmith/service/policy"
 )
 
-// Set is the approved claims set of one token, made by Catalog.Build alone.
-// The zero Set is approved by nobody and is never signed.
+// Set is the approved header and claims set of one token, made by Draft.At
+// alone. The zero Set is approved by nobody and is never signed.
 type Set struct {
-	grant                  policy.Grant
-	key, typ               string
-	payload                []byte
-	issue, expire, refresh time.Time
+	draft   Draft
+	header  []byte // further members of the header, each with a comma ahead
+	payload []byte
+	times
+}
+
+// times are when a token is good for what. A zero time is never.
+type times struct {
+	issue   time.Time // iat
+	expire  time.Time // exp
+	end     time.Time // when no verifier accepts it any more
+	refresh time.Time // when its holder should ask for another
+	last    time.Time // when it is last handed out
 }
 
 // Grant returns the permission that the set was made under.
-func (s Set) Grant() policy.Grant { return s.grant }
+func (s Set) Grant() policy.Grant { return s.draft.grant }
 
 // Key returns the configured name of the key that is to sign.
-func (s Set) Key() string { return s.key }
+func (s Set) Key() string { return s.draft.Key() }
 
 // Typ returns the header's typ; empty leaves it out.
-func (s Set) Typ() string { return s.typ }
+func (s Set) Typ() string { return s.draft.profile.Typ }
+
+// OmitKID says whether the header has no kid.
+func (s Set) OmitKID() bool { return s.draft.profile.OmitKID }
+
+// Header returns the header's members beside alg, kid and typ, as compact JSON
+// with a comma ahead of each. It must not be changed.
+func (s Set) Header() []byte { return s.header }
 
 // Payload returns the claims set as compact JSON. It must not be changed. It
 // is nil for the zero Set.
@@ -34,12 +50,20 @@ func (s Set) Payload() []byte { return s.payload }
 // IssueTime returns iat.
 func (s Set) IssueTime() time.Time { return s.issue }
 
-// ExpireTime returns exp.
+// ExpireTime returns exp; it is zero for a token without.
 func (s Set) ExpireTime() time.Time { return s.expire }
 
-// RefreshTime returns when a new token should be asked for: a third of the
-// life ahead of exp.
+// EndTime returns when no verifier accepts the token any more: exp, or for a
+// token without the age that its profile names; zero where neither is known.
+func (s Set) EndTime() time.Time { return s.end }
+
+// RefreshTime returns when the token's holder should ask for a new one; zero
+// where the token is for one use.
 func (s Set) RefreshTime() time.Time { return s.refresh }
+
+// LastHandout returns when the token is last handed out: with a third of its
+// life left. It is zero where the token is for one use.
+func (s Set) LastHandout() time.Time { return s.last }
 
 // String redacts: claims are not for logs.
 func (Set) String() string { return "[claims set]" }
@@ -58,7 +82,7 @@ type Refusal struct {
 
 // Violation is one fault of a request.
 type Violation struct {
-	Field       string // "claims", "claims.<name>" or "ttl"
+	Field       string // "claims", "claims.<name>", "ttl" or "min_remaining"
 	Description string
 }
 

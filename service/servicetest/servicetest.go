@@ -24,7 +24,10 @@ import (
 	"github.com/jotsmith/jotsmith/service"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -46,6 +49,8 @@ type Options struct {
 	Timeout time.Duration
 	// MaxInFlight and MaxQueue bound the store; 0 means 64 and 1024.
 	MaxInFlight, MaxQueue int
+	// MaxWatches is how many watches a caller may open; 0 means 8.
+	MaxWatches int
 	// UID is whom the grant names; nil means the user that runs the test.
 	UID *uint32
 	// Credentials are the server's; nil means those of a Unix socket.
@@ -60,12 +65,13 @@ type Options struct {
 
 // Server is a running server.
 type Server struct {
-	Store  *backendtest.Fake
-	Signer *signer.Signer
-	Health *health.Server
-	Socket string
-	Log    *Log
-	GRPC   *grpc.Server
+	Store   *backendtest.Fake
+	Signer  *signer.Signer
+	Service *service.Service
+	Health  *health.Server
+	Socket  string
+	Log     *Log
+	GRPC    *grpc.Server
 }
 
 // Start starts a server that ends with the test.
@@ -101,13 +107,25 @@ func Start(t testing.TB, opts Options) *Server {
 	if profiles == nil {
 		profiles = Profiles()
 	}
+	expiry, err := ledger.Open("", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	tokens := reuse.New(reuse.Config{MaxBytes: 1 << 20, Random: rand.Reader, Log: log})
 	svc := service.New(service.Config{
-		Policy:     policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}}}),
-		Claims:     claims.New(profiles, rand.Reader),
-		Signer:     keys,
-		Clock:      service.NewClock(wall),
-		Log:        log,
-		Generation: Generation,
+		First: &service.Generation{
+			ID:     Generation,
+			Policy: policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}}}),
+			Claims: claims.New(profiles, rand.Reader),
+			Signer: keys,
+		},
+		Clock:   clock.New(wall, func() time.Duration { return time.Since(start) }),
+		Tokens:  tokens,
+		Expiry:  expiry,
+		Watches: service.WatchLimits{PerCaller: orDefault(opts.MaxWatches, 8), Total: 64},
+		Random:  rand.Reader,
+		Log:     log,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var watch sync.WaitGroup
@@ -115,12 +133,13 @@ func Start(t testing.TB, opts Options) *Server {
 	t.Cleanup(func() { // after the server has stopped
 		cancel()
 		watch.Wait()
+		tokens.Close()
 		if err := keys.Close(); err != nil {
 			t.Errorf("closing the signer: %v", err)
 		}
 	})
 	s := listen(t, svc, opts.Credentials, logged)
-	s.Store, s.Signer = store, keys
+	s.Store, s.Signer, s.Service = store, keys, svc
 	return s
 }
 

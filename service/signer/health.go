@@ -34,6 +34,10 @@ func (k *key) failed(err error) {
 		_ = k.latch(storeFault) // the caller gets the error itself
 		return
 	}
+	if known := k.fault.Load(); known != nil && revoked(*known) && !revoked(err) {
+		k.wake() // a store that went away since does not give the key back
+		return
+	}
 	if before := k.fault.Swap(&err); before == nil || errors.Is(*before, ErrNotReady) {
 		k.log.Warn("key cannot sign", "error", err)
 		k.report(false)

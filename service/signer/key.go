@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jotsmith/jotsmith/backends"
+	"github.com/jotsmith/jotsmith/service/claims"
 )
 
 const (
@@ -35,12 +36,18 @@ type key struct {
 	report  func(healthy bool)
 	alg     []byte // the header up to and with kid, without the closing brace
 
-	info    atomic.Pointer[backends.KeyInfo] // nil until read from the store
-	latched atomic.Pointer[backends.Error]   // why the key is never used again
-	fault   atomic.Pointer[error]            // why the key could not sign last; nil when it could
-	sick    chan struct{}                    // wakes watch
-	signed  atomic.Uint64                    // for sampling
+	info    atomic.Pointer[pinned]         // nil until read from the store
+	latched atomic.Pointer[backends.Error] // why the key is never used again
+	fault   atomic.Pointer[error]          // why the key could not sign last; nil when it could
+	sick    chan struct{}                  // wakes watch
+	signed  atomic.Uint64                  // for sampling
 	nonces  nonces
+}
+
+// pinned is the only key that is accepted under a name.
+type pinned struct {
+	backends.KeyInfo
+	spki [sha256.Size]byte // the digest of its SubjectPublicKeyInfo
 }
 
 func newKey(cfg Key, st *store, parent Config) *key {
@@ -64,16 +71,50 @@ func newKey(cfg Key, st *store, parent Config) *key {
 	return k
 }
 
-// header returns the JOSE header: alg, kid and, where typ is not empty, typ.
-func (k *key) header(typ string) []byte {
+// header returns the JOSE header of a set: alg, then where they are there kid,
+// typ and the profile's own parameters.
+func (k *key) header(set claims.Set) []byte {
 	header := make([]byte, 0, 128)
-	header = append(header, k.alg...)
-	if typ != "" {
+	if set.OmitKID() {
+		header = append(header, `{"alg":"ES256"`...)
+	} else {
+		header = append(header, k.alg...)
+	}
+	if typ := set.Typ(); typ != "" {
 		header = append(header, `,"typ":"`...)
 		header = append(header, typ...) // the configuration allows no character that JSON escapes
 		header = append(header, '"')
 	}
-	return append(header, '}')
+	return append(append(header, set.Header()...), '}')
+}
+
+// version says which key this is, or why no token of it may be handed out any
+// more. A store that is away for a while is no such reason.
+func (k *key) version() (Version, error) {
+	if latched := k.latched.Load(); latched != nil {
+		return Version{}, latched
+	}
+	info := k.info.Load()
+	if info == nil {
+		return Version{}, k.usable()
+	}
+	if fault := k.fault.Load(); fault != nil && revoked(*fault) {
+		return Version{}, *fault
+	}
+	return Version{k.KID, info.spki}, nil
+}
+
+// revoked says whether a fault means that somebody has taken the key away.
+func revoked(err error) bool {
+	for _, kind := range []error{
+		backends.ErrKeyDisabled, backends.ErrKeyNotFound, backends.ErrAccessDenied,
+		backends.ErrKeyMismatch, backends.ErrKeyUnsuitable, backends.ErrSignatureInvalid,
+	} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // sign has the store sign a digest and releases no signature from outside this
@@ -225,7 +266,7 @@ func (k *key) pin(info backends.KeyInfo) error {
 			Err: fmt.Errorf("the store has another key under this id since the start; its spki_sha256 is %x", digest),
 		})
 	}
-	k.info.Store(&info)
+	k.info.Store(&pinned{info, digest})
 	return nil
 }
 

@@ -142,12 +142,72 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 	if !ok {
 		return Signed{}, fmt.Errorf("%w: no key %q", ErrNotReady, set.Key())
 	}
-	input := token.NewSigningInput(k.header(set.Typ()), set.Payload())
+	input := token.NewSigningInput(k.header(set), set.Payload())
 	signature, err := k.sign(ctx, sha256.Sum256(input.Bytes()))
 	if err != nil {
 		return Signed{}, err
 	}
 	return Signed{input.Join(signature), k.KID}, nil
+}
+
+// Header returns the JOSE header that Sign would give a set.
+func (s *Signer) Header(set claims.Set) ([]byte, error) {
+	k, ok := s.keys[set.Key()]
+	if !ok || set.Payload() == nil {
+		return nil, ErrUnapproved
+	}
+	return k.header(set), nil
+}
+
+// Version identifies a key: tokens of two versions are never mixed up. It is
+// comparable.
+type Version struct {
+	KID  string
+	SPKI [sha256.Size]byte // the digest of the public key's SubjectPublicKeyInfo
+}
+
+// Version returns the version of a configured key, or why no token of it may
+// be handed out, not even one that was signed before. A store that is merely
+// away is no such reason.
+func (s *Signer) Version(name string) (Version, error) {
+	k, ok := s.keys[name]
+	if !ok {
+		return Version{}, fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	}
+	return k.version()
+}
+
+// Fault says why the key could not sign when it was last asked; nil where it
+// could.
+func (s *Signer) Fault(name string) error {
+	k, ok := s.keys[name]
+	if !ok {
+		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	}
+	if fault := k.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
+}
+
+// Affords says whether the time left in ctx is enough to have the key sign:
+// ErrNoTime, or the context's own error, where it is not.
+func (s *Signer) Affords(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k, ok := s.keys[name]
+	if !ok {
+		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	}
+	deadline, limited := ctx.Deadline()
+	if info := k.info.Load(); !limited || info == nil || info.InProcess {
+		return nil
+	}
+	if time.Until(deadline)-answerTime < k.store.MinTime {
+		return ErrNoTime
+	}
+	return nil
 }
 
 // Public returns the public half of a configured key, once it has been read.
@@ -161,6 +221,24 @@ func (s *Signer) Public(name string) (Public, bool) {
 		return Public{}, false
 	}
 	return Public{k.KID, info.PublicKey, info.CanonicalID}, true
+}
+
+// KID returns the kid of a configured key; empty where there is none.
+func (s *Signer) KID(name string) string {
+	if k, ok := s.keys[name]; ok {
+		return k.KID
+	}
+	return ""
+}
+
+// Point returns the public half of a configured key as an uncompressed point,
+// 65 bytes (SEC 1 section 2.3.3).
+func (s *Signer) Point(name string) ([]byte, error) {
+	public, ok := s.Public(name)
+	if !ok {
+		return nil, ErrNotReady
+	}
+	return public.PublicKey.Bytes()
 }
 
 // Close refuses new calls, waits for those under way and closes the backends.

@@ -40,7 +40,11 @@ func approved(t testing.TB) claims.Set {
 		Name: "p", Key: "k", Typ: "JWT", DefaultTTL: time.Minute, MaxTTL: time.Hour,
 		Rules: map[string]claims.Rule{"exp": {Computed: claims.ExpireTime}, "jti": {Computed: claims.UUID}},
 	}}, nil)
-	set, err := catalog.Build(grant, claims.Request{}, time.Now())
+	draft, err := catalog.Prepare(grant, claims.Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := draft.At(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

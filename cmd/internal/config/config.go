@@ -76,7 +76,7 @@ func load(name string, r io.Reader, checkURI func(string) error) (*Config, error
 
 // Parse checks the file's content; name stands for the file in messages.
 func Parse(name string, data []byte, checkURI func(string) error) (*Config, error) {
-	presets, err := loadPresets()
+	presets, err := Presets()
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,9 @@ const (
 	defaultConnections = 4096
 	defaultStreams     = 128
 	defaultGrace       = 30 * time.Second
+	defaultCacheMiB    = 64
+	defaultWatches     = 64
+	defaultAllWatches  = 16384
 	defaultSocketMode  = "0660"
 )
 
@@ -126,6 +129,9 @@ func (c *Config) setDefaults() {
 		limits.ShutdownGrace = durationpb.New(defaultGrace)
 	}
 	limits.MaxConnections = orDefault(limits.GetMaxConnections(), defaultConnections)
+	limits.TokenCacheMib = orDefault(limits.GetTokenCacheMib(), defaultCacheMiB)
+	limits.MaxWatchesPerCaller = orDefault(limits.GetMaxWatchesPerCaller(), defaultWatches)
+	limits.MaxWatches = orDefault(limits.GetMaxWatches(), defaultAllWatches)
 	limits.MaxStreamsPerConnection = orDefault(limits.GetMaxStreamsPerConnection(), defaultStreams)
 	if c.Log == nil {
 		c.Log = &configv1.Log{}

@@ -36,6 +36,7 @@ func TestDefaults(t *testing.T) {
 		Limits: &configv1.Limits{
 			RequestTimeout: durationpb.New(10 * time.Second), ShutdownGrace: durationpb.New(30 * time.Second),
 			MaxConnections: 4096, MaxStreamsPerConnection: 128,
+			TokenCacheMib: 64, MaxWatchesPerCaller: 64, MaxWatches: 16384,
 		},
 		Log: &configv1.Log{Level: "info", Format: "json"},
 	}
@@ -51,6 +52,9 @@ func TestDefaults(t *testing.T) {
 	}
 	if jwt.Typ != "JWT" || jwt.DefaultTTL != 5*time.Minute || jwt.MaxTTL != time.Hour || jwt.Backdate != 0 || jwt.MaxLifetime != 0 || jwt.LongLived != nil {
 		t.Errorf("%+v", jwt)
+	}
+	if asc.Reuse.Mode != claims.UntilRefresh || jwt.Reuse.Mode != claims.UntilRefresh || asc.OmitKID || jwt.AnswerPublicKey || len(jwt.Header) != 0 {
+		t.Errorf("%+v and %+v", asc, jwt)
 	}
 	if want := (&claims.LongLived{Claim: "scope", Check: claims.CheckASCLongLived, MaxLifetime: 180 * 24 * time.Hour}); !cmp.Equal(want, asc.LongLived) {
 		t.Errorf("%+v", asc.LongLived)

@@ -44,16 +44,36 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, p := range c.ClaimProfiles {
-			if !keys[p.Key] || p.DefaultTTL <= 0 || p.DefaultTTL > p.MaxTTL || p.Backdate < 0 {
+			if !keys[p.Key] || p.Backdate < 0 {
 				t.Errorf("profile %+v", p)
 			}
-			if p.MaxLifetime > 0 && p.DefaultTTL+p.Backdate > p.MaxLifetime {
-				t.Errorf("default life %v of %v", p.DefaultTTL+p.Backdate, p.MaxLifetime)
+			life := p.DefaultTTL
+			switch {
+			case p.Expires():
+				if life <= 0 || life > p.MaxTTL || p.MaxLifetime > 0 && life+p.Backdate > p.MaxLifetime {
+					t.Errorf("lifetimes of %+v", p)
+				}
+			case p.Rules["iat"].Computed != claims.IssueTime:
+				t.Errorf("nobody could say how old a token of %+v is", p)
+			case p.MaxAge > 0:
+				if life = p.MaxAge - p.Backdate; life <= 0 {
+					t.Errorf("life %v of %+v", life, p)
+				}
+			case p.Reuse.Mode != claims.Never:
+				t.Errorf("reuses endless tokens: %+v", p)
 			}
-			if p.Rules["iat"].Computed != claims.IssueTime || p.Rules["exp"].Computed != claims.ExpireTime {
-				t.Errorf("times of %+v", p)
+			if p.Reuse.Mode == claims.Shared && max(p.Reuse.MinAge, p.Reuse.Grid) > life/3*2 {
+				t.Errorf("reuse %v of a life of %v", p.Reuse, life)
+			}
+			for name, rule := range p.Header {
+				if err := claims.CheckHeader(name, rule); err != nil {
+					t.Error(err)
+				}
 			}
 			for name, rule := range p.Rules {
+				if rule.Computed == claims.ExpireTime && !p.Expires() || rule.Caller != nil && p.Reuse.Mode == claims.Shared {
+					t.Errorf("rule of %s: %+v", name, p)
+				}
 				if err := claims.CheckName(name); err != nil {
 					t.Error(err)
 				}

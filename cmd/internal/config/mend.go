@@ -44,7 +44,13 @@ func mend(v *protovalidate.Violation, there bool) string {
 		for i := range v.RuleValue.List().Len() {
 			list = append(list, v.RuleValue.List().Get(i).String())
 		}
-		return "has to be one of " + strings.Join(list, ", ")
+		form := "has to be one of " + strings.Join(list, ", ")
+		if !there {
+			return "is missing; it " + form
+		}
+		return form
+	case "bool.const":
+		return "can only be true; remove it instead"
 	case "uint32.lte":
 		return fmt.Sprintf("is more than %v", v.RuleValue)
 	case "repeated.min_items", "map.min_pairs":
@@ -82,7 +88,7 @@ func choices(oneof string) string {
 	case "san":
 		return "uri, dns and email"
 	case "source":
-		return "fixed, caller and computed"
+		return "fixed, caller, computed, template and forbidden"
 	}
 	return ""
 }
@@ -100,7 +106,7 @@ func form(v *protovalidate.Violation) string {
 		return "this name has to be 1 to 128 lower-case letters, digits, dots, underscores, hyphens and slashes, a letter or digit first"
 	case "name":
 		return "has to be " + name
-	case "path", "certificate_file", "key_file", "client_ca_file":
+	case "path", "certificate_file", "key_file", "client_ca_file", "ledger_file":
 		return "has to be an absolute path, with a slash first"
 	case "mode":
 		return `has to be three octal digits, as in "0660"`

@@ -1,75 +1,69 @@
 package config
 
 import (
-	"embed"
-	"encoding/json"
-	"fmt"
-	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	"github.com/jotsmith/jotsmith/service/claims"
 )
 
-//go:embed presets
-var presetFiles embed.FS
-
-// loadPresets reads the presets that are part of the program, by name.
-func loadPresets() (map[string]*configv1.Preset, error) {
-	presets := map[string]*configv1.Preset{}
-	err := fs.WalkDir(presetFiles, "presets", func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := presetFiles.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		preset := &configv1.Preset{}
-		if err := decode(file, data, preset, nil); err != nil {
-			return err
-		}
-		presets[strings.TrimSuffix(strings.TrimPrefix(file, "presets/"), ".yaml")] = preset
-		return nil
-	})
-	return presets, err
-}
-
 // profiles turns each profile, on top of its preset, into what claims takes.
 func (c *checker) profiles() {
 	for name, p := range sorted(c.config.GetProfiles()) {
 		at := strictyaml.Path{"profiles", strictyaml.Key(name)}
-		if _, ok := c.config.GetKeys()[p.GetKey()]; !ok {
+		if p.GetKey() == "" {
+			c.add(at.With("key"), "is missing; there is %s", names(c.config.GetKeys()))
+		} else if _, ok := c.config.GetKeys()[p.GetKey()]; !ok {
 			c.add(at.With("key"), "there is no key %q; there is %s", p.GetKey(), names(c.config.GetKeys()))
 		}
-		preset, ok := c.presets[p.GetPreset()]
-		if !ok {
-			c.add(at.With("preset"), "there is no preset %q; there is %s", p.GetPreset(), names(c.presets))
-			continue
+		preset := noPreset()
+		if p.GetPreset() != "" {
+			var ok bool
+			if preset, ok = c.presets[p.GetPreset()]; !ok {
+				c.add(at.With("preset"), "there is no preset %q; there is %s", p.GetPreset(), names(c.presets))
+				continue
+			}
 		}
-		c.config.ClaimProfiles = append(c.config.ClaimProfiles, claims.Profile{
-			Name:        name,
-			Key:         p.GetKey(),
-			Typ:         c.typ(at, p, preset),
-			Rules:       c.rules(at, p, preset),
-			MaxLifetime: preset.GetMaxLifetime().AsDuration(),
-			LongLived:   longLived(preset),
-		})
-		c.times(at, p, preset, &c.config.ClaimProfiles[len(c.config.ClaimProfiles)-1])
+		c.config.ClaimProfiles = append(c.config.ClaimProfiles, c.profile(at, name, p, preset))
 	}
 }
 
+// profile joins one profile with its preset.
+func (c *checker) profile(at strictyaml.Path, name string, p *configv1.Profile, preset *configv1.Preset) claims.Profile {
+	base := preset.GetProfile()
+	if p.GetOmitKid() && !base.GetOmitKid() && !preset.GetOpen() {
+		c.add(at.With("omit_kid"), "the preset %s has a kid; remove this", p.GetPreset())
+	}
+	out := claims.Profile{
+		Name:            name,
+		Description:     orDefault(p.GetDescription(), base.GetDescription()),
+		Key:             p.GetKey(),
+		Typ:             c.typ(at, p, preset),
+		OmitKID:         p.GetOmitKid() || base.GetOmitKid(),
+		AnswerPublicKey: p.GetAnswerPublicKey() || base.GetAnswerPublicKey(),
+		LongLived:       longLived(preset),
+	}
+	rules := ruleJoiner{
+		checker: c, preset: preset, presetName: p.GetPreset(),
+		kid: c.config.GetKeys()[p.GetKey()].GetKid(),
+	}
+	out.Rules = rules.claims(at.With("claims"), p)
+	out.Header = rules.header(at.With("header"), p, out.Rules)
+	c.times(at, p, preset, &out)
+	c.reuse(at.With("reuse"), p, preset, &out)
+	c.dated(at.With("claims"), p, &out)
+	return out
+}
+
 func (c *checker) typ(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset) string {
-	typ := preset.GetTyp()
+	typ := preset.GetProfile().GetTyp()
 	if p.GetTyp() != "" {
 		if !preset.GetOpen() && p.GetTyp() != typ {
-			c.add(at.With("typ"), "the preset %s fixes typ to %q", p.GetPreset(), typ)
+			c.add(at.With("typ"), "the preset %s fixes typ to %q; remove this", p.GetPreset(), typ)
 		}
 		typ = p.GetTyp()
 	}
@@ -82,30 +76,62 @@ func (c *checker) typ(at strictyaml.Path, p *configv1.Profile, preset *configv1.
 	return typ
 }
 
+// dated refuses tokens of which nobody could say how old they are, or that
+// would be good for ever.
+func (c *checker) dated(at strictyaml.Path, p *configv1.Profile, out *claims.Profile) {
+	has := func(name string) bool { // a rule that is wrong has been said to be
+		rule, ok := out.Rules[name]
+		return ok && !rule.Forbidden
+	}
+	for name, rule := range sorted(out.Rules) {
+		if rule.Computed == claims.ExpireTime && !has("exp") {
+			c.add(at.With(strictyaml.Key(name)), "is the time of exp, and this profile has none; add `exp: {computed: expire_time}`")
+		}
+	}
+	switch {
+	case p.GetPreset() != "" && (has("exp") || has("iat")):
+	case !has("iat"):
+		c.add(at, "iat is missing; add `iat: {computed: issue_time}`")
+	case !has("exp") && out.MaxAge == 0:
+		c.add(at, "exp is missing; add `exp: {computed: expire_time}`, or say in max_age for how long after iat the verifier accepts a token")
+	}
+}
+
 // times sets the lifetimes, which a profile may shorten and not lengthen.
 func (c *checker) times(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset, out *claims.Profile) {
-	out.Backdate = preset.GetBackdate().AsDuration()
-	if p.GetBackdate() != nil {
-		out.Backdate = p.GetBackdate().AsDuration()
+	base := preset.GetProfile()
+	out.Backdate = c.lowered(at, "", base.GetBackdate(), p.GetBackdate())
+	out.MaxLifetime = c.lowered(at.With("max_lifetime"), p.GetPreset(), base.GetMaxLifetime(), p.GetMaxLifetime())
+	out.MaxAge = c.lowered(at.With("max_age"), p.GetPreset(), base.GetMaxAge(), p.GetMaxAge())
+	if !out.Expires() {
+		c.onlyWithExp(at, p, out)
+		return
 	}
-	out.DefaultTTL = preset.GetDefaultTtl().AsDuration()
-	if p.GetDefaultTtl() != nil {
-		out.DefaultTTL = p.GetDefaultTtl().AsDuration()
+	if p.GetMaxAge() != nil {
+		c.add(at.With("max_age"), "is for tokens without exp; set max_ttl")
 	}
+	out.DefaultTTL = c.lowered(at, "", base.GetDefaultTtl(), p.GetDefaultTtl())
 
-	ordinary := out.MaxLifetime - out.Backdate // exp - now; negative without a limit
+	ordinary := longest // exp - now
+	if limit := base.GetMaxTtl().AsDuration(); limit > 0 {
+		ordinary = limit
+	}
+	if out.MaxLifetime > 0 {
+		ordinary = min(ordinary, out.MaxLifetime-out.Backdate)
+	}
 	most := ordinary
-	if out.LongLived != nil {
+	if out.LongLived != nil && p.GetMaxLifetime() == nil {
 		most = out.LongLived.MaxLifetime - out.Backdate
 	}
 	switch {
 	case p.GetMaxTtl() != nil:
 		out.MaxTTL = p.GetMaxTtl().AsDuration()
-		if out.MaxLifetime > 0 && out.MaxTTL > most {
-			c.add(at.With("max_ttl"), "is over %s, the most that the preset %s allows with a backdate of %s", most, p.GetPreset(), out.Backdate)
+		if out.MaxTTL > most && most < longest {
+			c.add(at.With("max_ttl"), "is over %s, the most that the %s allows with a backdate of %s", most, limitOf(p), out.Backdate)
+			out.MaxTTL = most
 		}
 	case preset.GetDefaultMaxTtl() != nil:
-		out.MaxTTL = preset.GetDefaultMaxTtl().AsDuration()
+		out.MaxTTL = min(preset.GetDefaultMaxTtl().AsDuration(), ordinary)
 	default:
 		out.MaxTTL = ordinary
 	}
@@ -113,18 +139,50 @@ func (c *checker) times(at strictyaml.Path, p *configv1.Profile, preset *configv
 	if out.DefaultTTL > out.MaxTTL && p.GetDefaultTtl() == nil {
 		out.DefaultTTL = out.MaxTTL // a lowered limit lowers the preset's default with it
 	}
-	limit := out.MaxTTL
-	if out.MaxLifetime > 0 {
-		limit = min(limit, ordinary) // a token is long-lived only when it is asked to be
-	}
+	limit := min(out.MaxTTL, ordinary) // a token is long-lived only when it is asked to be
 	switch {
 	case out.DefaultTTL <= limit:
-	case limit == out.MaxTTL:
+	case limit < ordinary && p.GetMaxTtl() == nil:
+		c.add(at.With("default_ttl"), "is over the profile's max_ttl of %s, which is the default; set it, or lower this", limit)
+	case limit < ordinary:
 		c.add(at.With("default_ttl"), "is over the profile's max_ttl of %s; raise that, or lower this", limit)
+	case limit == out.MaxTTL:
+		c.add(at.With("default_ttl"), "is over the profile's max_ttl of %s, the most that the %s allows with a backdate of %s", limit, limitOf(p), out.Backdate)
 	default:
 		c.add(at.With("default_ttl"), "is over %s, which the preset %s allows only to a caller who asks for it", limit, p.GetPreset())
 	}
-	for field, d := range map[string]time.Duration{"default_ttl": out.DefaultTTL, "max_ttl": out.MaxTTL, "backdate": out.Backdate} {
+	if out.MaxLifetime > 0 && out.MaxLifetime <= out.Backdate {
+		c.add(at.With("max_lifetime"), "is used up by a backdate of %s", out.Backdate)
+	}
+	c.workable(at, map[string]time.Duration{"default_ttl": out.DefaultTTL, "max_ttl": out.MaxTTL, "backdate": out.Backdate, "max_lifetime": out.MaxLifetime})
+}
+
+// limitOf names whose limit max_ttl is held to.
+func limitOf(p *configv1.Profile) string {
+	if p.GetMaxLifetime() != nil {
+		return "profile's max_lifetime"
+	}
+	return "preset " + p.GetPreset()
+}
+
+// onlyWithExp refuses the times of exp where there is none.
+func (c *checker) onlyWithExp(at strictyaml.Path, p *configv1.Profile, out *claims.Profile) {
+	for field, set := range sorted(map[string]bool{
+		"default_ttl": p.GetDefaultTtl() != nil, "max_ttl": p.GetMaxTtl() != nil, "max_lifetime": p.GetMaxLifetime() != nil,
+	}) {
+		if set {
+			c.add(at.With(field), "is for tokens with exp, and this profile has none")
+		}
+	}
+	if out.MaxAge > 0 && out.MaxAge <= out.Backdate {
+		c.add(at.With("max_age"), "is used up by a backdate of %s", out.Backdate)
+	}
+	c.workable(at, map[string]time.Duration{"backdate": out.Backdate, "max_age": out.MaxAge})
+}
+
+// workable refuses times that no claim can hold.
+func (c *checker) workable(at strictyaml.Path, times map[string]time.Duration) {
+	for field, d := range sorted(times) {
 		switch {
 		case d > longest:
 			c.add(at.With(field), "is over ten years (87600h)")
@@ -132,6 +190,19 @@ func (c *checker) times(at strictyaml.Path, p *configv1.Profile, preset *configv
 			c.add(at.With(field), "%s is not a whole number of seconds", d)
 		}
 	}
+}
+
+// lowered returns the profile's own time or, where it has none, the preset's.
+// Where limitOf names the preset, the preset's is a limit.
+func (c *checker) lowered(at strictyaml.Path, limitOf string, base, own *durationpb.Duration) time.Duration {
+	limit, d := base.AsDuration(), own.AsDuration()
+	if own == nil {
+		return limit
+	}
+	if limitOf != "" && limit > 0 && d > limit {
+		c.add(at, "is over %s, the limit of the preset %s", limit, limitOf)
+	}
+	return d
 }
 
 // longest is the longest that any profile can say: what is far below the limit
@@ -149,272 +220,92 @@ func longLived(preset *configv1.Preset) *claims.LongLived {
 	}
 }
 
-// rules joins the rules of the preset and of the profile, which may only
-// narrow the preset's.
-func (c *checker) rules(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset) map[string]claims.Rule {
-	rules := map[string]claims.Rule{}
-	for name, rule := range sorted(preset.GetClaims()) {
-		if rule.GetConfigured() == nil {
-			rules[name] = c.rule(at, rule, "string")
-		} else if p.GetClaims()[name] == nil {
-			c.add(at.With("claims", strictyaml.Key(name)), "is missing; the preset %s needs `%s: {fixed: ...}` here", p.GetPreset(), name)
+// reuse sets when one token serves several requests.
+func (c *checker) reuse(at strictyaml.Path, p *configv1.Profile, preset *configv1.Preset, out *claims.Profile) {
+	base, own := preset.GetProfile().GetReuse(), p.GetReuse()
+	mode := claims.Mode(base.GetMode())
+	endless := !out.Expires() && out.MaxAge == 0
+	if mode == "" {
+		mode = claims.UntilRefresh
+		if random(out.Rules) || random(out.Header) || endless {
+			mode = claims.Never
 		}
 	}
-	lower := map[string]string{}
-	for name := range preset.GetClaims() {
-		lower[strings.ToLower(name)] = name
-	}
-	for name, own := range sorted(p.GetClaims()) {
-		at := at.With("claims", strictyaml.Key(name))
-		if err := claims.CheckName(name); err != nil {
-			c.add(at, "%v", err)
-			continue
-		}
-		// Go's encoding/json and others take one for the other.
-		if other, ok := lower[strings.ToLower(name)]; ok && other != name {
-			c.add(at, "differs from the claim %q in case alone; many readers take one for the other", other)
-			continue
-		}
-		lower[strings.ToLower(name)] = name
-		if own.GetConfigured() != nil {
-			c.add(at.With("configured"), "a profile says fixed, computed or caller")
-			continue
-		}
-		base, known := preset.GetClaims()[name]
-		if !known && !preset.GetOpen() {
-			c.add(at, "the preset %s has no claim %q; it has %s", p.GetPreset(), name, names(preset.GetClaims()))
-			continue
-		}
-		before := len(c.problems)
-		rule := c.narrow(at, own, base)
-		if err := claims.CheckRule(name, rule); err != nil && len(c.problems) == before {
-			c.add(at, "%v", err)
-		}
-		rules[name] = rule
-	}
-	return rules
-}
-
-// narrow returns the profile's own rule of a claim, held to the preset's.
-func (c *checker) narrow(at strictyaml.Path, own, base *configv1.ClaimRule) claims.Rule {
-	accepted := base.GetCaller()
-	if accepted == nil {
-		accepted = base.GetConfigured()
-	}
-	if accepted == nil {
-		if base != nil {
-			c.add(at, "the preset sets this claim itself; remove it here")
-		}
-		return c.rule(at, own, "string")
-	}
-	limit := c.callerRule(at, accepted, "string")
-	rule := c.rule(at, own, limit.Type)
-	switch {
-	case rule.Fixed != nil:
-		if err := limit.CheckValue(rule.Fixed); err != nil {
-			if pattern := accepted.GetPattern(); pattern != "" {
-				err = fmt.Errorf("%w; the preset's pattern is %s", err, pattern)
+	if own != nil {
+		chosen := claims.Mode(own.GetMode())
+		switch {
+		case chosen == claims.Never && (mode != claims.Shared || preset.GetReuseIsOpen()):
+		case chosen != mode && !preset.GetReuseIsOpen():
+			c.add(at.With("mode"), "the preset %s takes %s", p.GetPreset(), orNever(mode))
+			return
+		case endless:
+			if p.GetPreset() != "" { // without one the end is missing, which is said elsewhere
+				c.add(at.With("mode"), "is %s, and this profile's tokens have no end; choose never", chosen)
 			}
-			c.add(at.With("fixed"), "%v", err)
+			return
 		}
-	case base.GetCaller() == nil:
-		c.add(at, "the preset takes only `fixed` here")
-	case rule.Caller == nil:
-		c.add(at, "the preset takes only `fixed` or `caller` here")
-	default:
-		if rule.Caller.Type != limit.Type && limit.Type != "string_or_list" {
-			c.add(at.With("caller", "type"), "the preset takes %s here", limit.Type)
-		}
-		c.acceptable(at.With("caller", "one_of"), rule.Caller.OneOf, limit)
-		rule.Caller.Required = rule.Caller.Required || limit.Required
-		rule.Caller.Narrows = limit
+		mode = chosen
 	}
-	return rule
-}
-
-// acceptable refuses the values of a one_of that a rule would refuse.
-func (c *checker) acceptable(at strictyaml.Path, values []string, rule *claims.CallerRule) {
-	each := *rule
-	each.Type = "string"
-	for i, v := range values {
-		text, err := jsontext.AppendQuote(nil, v)
-		if err == nil {
-			err = each.CheckValue(text)
-		}
-		if err != nil {
-			c.add(at.With(i), "%v, so no caller could ever send it", err)
-		}
-	}
-}
-
-// rule returns a rule as claims takes it. A caller's value without a type is of
-// the type otherwise.
-func (c *checker) rule(at strictyaml.Path, rule *configv1.ClaimRule, otherwise string) claims.Rule {
-	switch {
-	case rule.GetFixed() != nil:
-		return claims.Rule{Fixed: c.fixed(at, rule.GetFixed())}
-	case rule.GetCaller() != nil:
-		return claims.Rule{Caller: c.callerRule(at.With("caller"), rule.GetCaller(), otherwise)}
-	default:
-		return claims.Rule{Computed: claims.Computed(rule.GetComputed())}
-	}
-}
-
-// fixed writes a value as compact JSON in the canonical form of RFC 8785.
-func (c *checker) fixed(at strictyaml.Path, v *structpb.Value) jsontext.Value {
-	data, err := json.Marshal(v.AsInterface())
-	value := jsontext.Value(data)
-	if err == nil {
-		err = value.Canonicalize()
-	}
-	if err != nil {
-		c.add(at.With("fixed"), "is not JSON: %v", err)
-		return jsontext.Value("null")
-	}
-	return value
-}
-
-// The defaults that config.proto promises for a caller's values.
-const (
-	defaultMaxLength = 1024
-	defaultMaxItems  = 64
-)
-
-func (c *checker) callerRule(at strictyaml.Path, v *configv1.CallerValue, otherwise string) *claims.CallerRule {
-	rule := &claims.CallerRule{
-		Type:      orDefault(v.GetType(), otherwise),
-		Required:  v.GetRequired(),
-		OneOf:     v.GetOneOf(),
-		Min:       v.Min,
-		Max:       v.Max,
-		MaxLength: int(orDefault(v.GetMaxLength(), defaultMaxLength)),
-		MaxItems:  int(orDefault(v.GetMaxItems(), defaultMaxItems)),
-		Check:     v.GetCheck(),
-	}
-	if v.GetPattern() != "" {
-		pattern, err := claims.CompilePattern(v.GetPattern())
-		if err != nil {
-			c.add(at.With("pattern"), "%v", err)
-		}
-		rule.Pattern = pattern
-	}
-	if v.Min != nil && v.Max != nil && v.GetMin() > v.GetMax() {
-		c.add(at.With("min"), "%d is more than max, %d", v.GetMin(), v.GetMax())
-	}
-	// A condition of another type would never be asked.
-	texts := rule.Type != "integer" && rule.Type != "boolean"
-	lists := rule.Type == "string_list" || rule.Type == "string_or_list"
-	for _, condition := range []struct {
-		field    string
-		set, fit bool
-		types    string
-	}{
-		{"min", v.Min != nil, rule.Type == "integer", "integer"},
-		{"max", v.Max != nil, rule.Type == "integer", "integer"},
-		{"pattern", v.GetPattern() != "", texts, "string, string_list and string_or_list"},
-		{"one_of", len(v.GetOneOf()) > 0, texts, "string, string_list and string_or_list"},
-		{"max_length", v.GetMaxLength() != 0, texts, "string, string_list and string_or_list"},
-		{"check", v.GetCheck() != "", texts, "string, string_list and string_or_list"},
-		{"max_items", v.GetMaxItems() != 0, lists, "string_list and string_or_list"},
-	} {
-		if condition.set && !condition.fit {
-			c.add(at.With(condition.field), "is for the type %s, and this is of type %s", condition.types, rule.Type)
-		}
-	}
-	if texts {
-		c.acceptable(at.With("one_of"), rule.OneOf, rule)
-	}
-	return rule
-}
-
-// signature is what a verifier tells tokens apart by.
-type signature struct {
-	profile  string
-	preset   string
-	typ      string // as mediaType returns it
-	iss, aud []string
-}
-
-// sharedKeys refuses profiles that share a key where a verifier could take the
-// token of one for the other's (RFC 8725 section 3.12), and a vendor's key
-// that serves another family: vendors give a key for one service.
-func (c *checker) sharedKeys() {
-	users := map[string][]signature{} // by the name of the key
-	for _, p := range c.config.ClaimProfiles {
-		own := c.config.GetProfiles()[p.Name]
-		second := signature{
-			profile: p.Name,
-			preset:  own.GetPreset(),
-			typ:     mediaType(p.Typ),
-			iss:     items(p.Rules["iss"].Fixed),
-			aud:     items(p.Rules["aud"].Fixed),
-		}
-		at := strictyaml.Path{"profiles", strictyaml.Key(p.Name), "key"}
-		for _, first := range users[p.Key] {
-			if first.preset != second.preset {
-				c.add(at, "profile %q of the preset %s uses this key too; a key serves one kind of consumer, so give each its own", first.profile, first.preset)
-				break
-			}
-			if confusable(first, second) && !permits(own, first.profile) && !permits(c.config.GetProfiles()[first.profile], p.Name) {
-				c.add(at, "profile %q uses this key too and has the same typ, iss and aud, so a verifier could take the token of one for the other's; give each its own key or aud, or say `shares_key_with: [%s]`", first.profile, first.profile)
+	out.Reuse = claims.Reuse{Mode: mode}
+	if mode != claims.Shared {
+		for field, set := range sorted(map[string]bool{"min_age": own.GetMinAge() != nil, "grid": own.GetGrid() != nil}) {
+			if set {
+				c.add(at.With(field), "is for the mode shared")
 			}
 		}
-		users[p.Key] = append(users[p.Key], second)
+		return
 	}
+	out.Reuse.MinAge = base.GetMinAge().AsDuration()
+	if own.GetMinAge() != nil {
+		if out.Reuse.MinAge > own.GetMinAge().AsDuration() {
+			c.add(at.With("min_age"), "is under %s, the least that the preset %s takes", out.Reuse.MinAge, p.GetPreset())
+		}
+		out.Reuse.MinAge = own.GetMinAge().AsDuration()
+	}
+	out.Reuse.Grid = base.GetGrid().AsDuration()
+	if own.GetGrid() != nil {
+		out.Reuse.Grid = own.GetGrid().AsDuration()
+	}
+	c.workable(at, map[string]time.Duration{"min_age": out.Reuse.MinAge, "grid": out.Reuse.Grid})
+	c.shared(at, out)
 }
 
-// sharesKnown refuses names in shares_key_with that permit nothing.
-func (c *checker) sharesKnown() {
-	for name, p := range sorted(c.config.GetProfiles()) {
-		for i, other := range p.GetSharesKeyWith() {
-			at := strictyaml.Path{"profiles", strictyaml.Key(name), "shares_key_with", i}
-			switch q, ok := c.config.GetProfiles()[other]; {
-			case !ok:
-				c.add(at, "there is no profile %q; there is %s", other, names(c.config.GetProfiles()))
-			case other == name:
-				c.add(at, "is this profile itself; name others")
-			case p.GetKey() != q.GetKey():
-				c.add(at, "profile %q uses another key, %q; remove it here", other, q.GetKey())
-			}
+// shared refuses a shared token that could not be one for all, or that could
+// not be made anew in time.
+func (c *checker) shared(at strictyaml.Path, out *claims.Profile) {
+	for name, rule := range sorted(out.Rules) {
+		if rule.Caller != nil {
+			c.add(at.With("mode"), "a shared token is one for all callers, and the claim %s is the caller's; fix it or forbid it", name)
 		}
 	}
-}
-
-func permits(p *configv1.Profile, other string) bool {
-	return slices.Contains(p.GetSharesKeyWith(), other)
-}
-
-// confusable says whether two profiles can emit the same typ, iss and aud. A
-// claim that is not fixed can be anything.
-func confusable(a, b signature) bool {
-	return a.typ == b.typ && overlap(a.iss, b.iss) && overlap(a.aud, b.aud)
-}
-
-// mediaType returns a typ as verifiers compare it, without case and the prefix
-// application/ (RFC 7515 section 4.1.9). A token without typ is as good as a
-// plain JWT to a verifier that looks at typ only where it has to.
-func mediaType(typ string) string {
-	if typ == "" {
-		return "jwt"
+	life, from := out.DefaultTTL, "default_ttl"
+	if !out.Expires() {
+		life, from = out.MaxAge-out.Backdate, "max_age"
 	}
-	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+	for field, d := range sorted(map[string]time.Duration{"min_age": out.Reuse.MinAge, "grid": out.Reuse.Grid}) {
+		if d > life/3*2 {
+			c.add(at.With(field), "%s is over %s, two thirds of the life of a token; lower it, or raise %s", d, life/3*2, from)
+		}
+	}
+	if out.Reuse.Grid > 0 && out.Reuse.Grid < out.Reuse.MinAge {
+		c.add(at.With("grid"), "%s is under the min_age of %s; raise it, or set it to 0s", out.Reuse.Grid, out.Reuse.MinAge)
+	}
 }
 
-// overlap says whether two fixed claims have a value in common.
-func overlap(a, b []string) bool {
-	return a == nil || b == nil || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
+// orNever names the modes that a preset leaves open.
+func orNever(mode claims.Mode) string {
+	if mode == claims.UntilRefresh {
+		return "until_refresh or never"
+	}
+	return string(mode) + " alone"
 }
 
-// items returns the strings of a fixed value, which for iss and aud is a string
-// or a list of them; nil where it is not fixed.
-func items(v jsontext.Value) []string {
-	var one string
-	if json.Unmarshal(v, &one) == nil {
-		return []string{one}
+// random says whether any of the rules gives another value each time.
+func random(rules map[string]claims.Rule) bool {
+	for _, rule := range rules {
+		if rule.Random() {
+			return true
+		}
 	}
-	var list []string
-	if json.Unmarshal(v, &list) == nil {
-		return list
-	}
-	return nil
+	return false
 }

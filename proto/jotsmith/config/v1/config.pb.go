@@ -47,7 +47,12 @@ type Config struct {
 	// Bounds on what one server takes on.
 	Limits *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	// What the server writes to standard error.
-	Log           *Log `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`
+	Log *Log `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`
+	// The file where the server remembers until when the newest token of a
+	// profile is valid, for profiles whose tokens last for more than a day, so
+	// that `jotsmith profile list` knows it after a restart. Its directory must
+	// let the server write. Default: none.
+	LedgerFile    string `protobuf:"bytes,9,opt,name=ledger_file,json=ledgerFile,proto3" json:"ledger_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +141,13 @@ func (x *Config) GetLog() *Log {
 		return x.Log
 	}
 	return nil
+}
+
+func (x *Config) GetLedgerFile() string {
+	if x != nil {
+		return x.LedgerFile
+	}
+	return ""
 }
 
 // Listener is one address to listen on: either a Unix socket or a TCP port.
@@ -532,14 +544,12 @@ func (x *Key) GetVerify() string {
 // claim. A claim without a rule is never in a token.
 type Profile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the key that signs.
+	// The name of the key that signs. Required.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	// What the profile starts from (docs/profiles.md):
-	//
-	//   - `jwt`: iat and exp are there; iss and aud are to be fixed here; sub and
-	//     every other claim are added by rule.
-	//   - `apple/app-store-connect-team`: closed; iss is to be fixed here, and
-	//     scope may be.
+	// What the profile starts from (docs/profiles.md; `jotsmith profile list
+	// --presets`). A profile narrows its preset: it sets what the preset asks for
+	// and forbids what the preset would allow, never the reverse. Without a
+	// preset the profile itself says all.
 	Preset string `protobuf:"bytes,2,opt,name=preset,proto3" json:"preset,omitempty"`
 	// The header's typ (RFC 8725 section 3.11), where the preset leaves it open.
 	// Default: "JWT". `none` leaves typ out.
@@ -547,20 +557,43 @@ type Profile struct {
 	// The rule of each claim, added to the preset's.
 	Claims map[string]*ClaimRule `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long a token is valid from now on when the caller does not say.
-	// Default: the preset's; 5m for `jwt`.
+	// Default: the preset's; 5m without one.
 	DefaultTtl *durationpb.Duration `protobuf:"bytes,5,opt,name=default_ttl,json=defaultTtl,proto3" json:"default_ttl,omitempty"`
-	// The longest that a caller may ask for. Default: what the preset allows;
-	// 1h for `jwt`. A preset's own limit can be lowered and not raised.
+	// The most that exp may be ahead of now, so the longest ttl that a caller may
+	// ask for. Default: the preset's; 1h without one. A preset's own limit can be
+	// lowered and not raised.
 	MaxTtl *durationpb.Duration `protobuf:"bytes,6,opt,name=max_ttl,json=maxTtl,proto3" json:"max_ttl,omitempty"`
 	// How far iat is set back, so that a verifier whose clock is slow accepts
-	// the token. It uses up lifetime. Default: the preset's; 0 for `jwt`.
+	// the token. It uses up lifetime. Default: the preset's; 0 without one.
 	Backdate *durationpb.Duration `protobuf:"bytes,7,opt,name=backdate,proto3" json:"backdate,omitempty"`
 	// Other profiles that may emit tokens of the same typ, iss and aud with the
 	// same key. Without it two such profiles are refused, because a verifier
 	// could take the token of one for the other's (RFC 8725 section 3.12).
 	SharesKeyWith []string `protobuf:"bytes,8,rep,name=shares_key_with,json=sharesKeyWith,proto3" json:"shares_key_with,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// What the tokens are for, in one line.
+	Description string `protobuf:"bytes,9,opt,name=description,proto3" json:"description,omitempty"`
+	// Header parameters beside alg, kid and typ, where the preset leaves them
+	// open. A rule here is `fixed` to a string, a `template`, or `computed` as
+	// uuid or nonce.
+	Header map[string]*ClaimRule `protobuf:"bytes,10,rep,name=header,proto3" json:"header,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Whether the header has no kid, for verifiers that get the public key by
+	// other means. Default: no, or as the preset says.
+	OmitKid bool `protobuf:"varint,11,opt,name=omit_kid,json=omitKid,proto3" json:"omit_kid,omitempty"`
+	// The most that exp may be ahead of iat. Default: the preset's; none without
+	// one.
+	MaxLifetime *durationpb.Duration `protobuf:"bytes,12,opt,name=max_lifetime,json=maxLifetime,proto3" json:"max_lifetime,omitempty"`
+	// For tokens without exp: the age, counted from iat, up to which the verifier
+	// accepts one. Default: the preset's; none without one.
+	MaxAge *durationpb.Duration `protobuf:"bytes,13,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// When the same token is given to several requests. Default: the preset's;
+	// without one `until_refresh`, and `never` where a claim or header parameter
+	// is computed as uuid or nonce, or where tokens have no end.
+	Reuse *Reuse `protobuf:"bytes,14,opt,name=reuse,proto3" json:"reuse,omitempty"`
+	// Whether the answer carries the raw public key, for verifiers that get it
+	// with the token (RFC 8292 section 3.2). Default: no, or as the preset says.
+	AnswerPublicKey bool `protobuf:"varint,15,opt,name=answer_public_key,json=answerPublicKey,proto3" json:"answer_public_key,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Profile) Reset() {
@@ -649,7 +682,128 @@ func (x *Profile) GetSharesKeyWith() []string {
 	return nil
 }
 
-// ClaimRule says where the value of one claim comes from.
+func (x *Profile) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Profile) GetHeader() map[string]*ClaimRule {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *Profile) GetOmitKid() bool {
+	if x != nil {
+		return x.OmitKid
+	}
+	return false
+}
+
+func (x *Profile) GetMaxLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.MaxLifetime
+	}
+	return nil
+}
+
+func (x *Profile) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *Profile) GetReuse() *Reuse {
+	if x != nil {
+		return x.Reuse
+	}
+	return nil
+}
+
+func (x *Profile) GetAnswerPublicKey() bool {
+	if x != nil {
+		return x.AnswerPublicKey
+	}
+	return false
+}
+
+// Reuse says when one token serves several requests. Only requests of the same
+// profile that lead to the same claims can share one, and each caller's grant
+// is looked at first.
+type Reuse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	//   - `never`: a new token for each request; the answer has no refresh_time.
+	//   - `until_refresh`: the same token until a third of its life is left.
+	//   - `shared`: one token for all callers, not made anew before min_age. Such a
+	//     profile takes neither claims nor a ttl from its callers.
+	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
+	// For `shared`: the least time between two tokens. Default: the preset's, or
+	// 0.
+	MinAge *durationpb.Duration `protobuf:"bytes,2,opt,name=min_age,json=minAge,proto3" json:"min_age,omitempty"`
+	// For `shared`: iat is a multiple of this since 1970, so that all replicas
+	// emit the same iat and change it together. 0 turns it off. Default: the
+	// preset's, or 0.
+	Grid          *durationpb.Duration `protobuf:"bytes,3,opt,name=grid,proto3" json:"grid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reuse) Reset() {
+	*x = Reuse{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reuse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reuse) ProtoMessage() {}
+
+func (x *Reuse) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
+func (*Reuse) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Reuse) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Reuse) GetMinAge() *durationpb.Duration {
+	if x != nil {
+		return x.MinAge
+	}
+	return nil
+}
+
+func (x *Reuse) GetGrid() *durationpb.Duration {
+	if x != nil {
+		return x.Grid
+	}
+	return nil
+}
+
+// ClaimRule says where the value of one claim, or header parameter, comes from.
 type ClaimRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The source of the value.
@@ -660,14 +814,19 @@ type ClaimRule struct {
 	//	*ClaimRule_Caller
 	//	*ClaimRule_Computed
 	//	*ClaimRule_Configured
-	Source        isClaimRule_Source `protobuf_oneof:"source"`
+	//	*ClaimRule_Template
+	//	*ClaimRule_Forbidden
+	Source isClaimRule_Source `protobuf_oneof:"source"`
+	// Where the rule comes from: the document of the verifier that demands it.
+	// `jotsmith profile show` prints it.
+	Doc           string `protobuf:"bytes,7,opt,name=doc,proto3" json:"doc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +838,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +851,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -738,6 +897,31 @@ func (x *ClaimRule) GetConfigured() *CallerValue {
 	return nil
 }
 
+func (x *ClaimRule) GetTemplate() string {
+	if x != nil {
+		if x, ok := x.Source.(*ClaimRule_Template); ok {
+			return x.Template
+		}
+	}
+	return ""
+}
+
+func (x *ClaimRule) GetForbidden() bool {
+	if x != nil {
+		if x, ok := x.Source.(*ClaimRule_Forbidden); ok {
+			return x.Forbidden
+		}
+	}
+	return false
+}
+
+func (x *ClaimRule) GetDoc() string {
+	if x != nil {
+		return x.Doc
+	}
+	return ""
+}
+
 type isClaimRule_Source interface {
 	isClaimRule_Source()
 }
@@ -754,14 +938,25 @@ type ClaimRule_Caller struct {
 
 type ClaimRule_Computed struct {
 	// Worked out at each minting: `issue_time`, `expire_time`,
-	// `not_before` (the same as issue_time), or `uuid` (a random UUID,
-	// RFC 9562 version 4).
+	// `not_before` (the same as issue_time), `uuid` (a random UUID,
+	// RFC 9562 version 4), or `nonce` (16 random bytes in hexadecimal).
 	Computed string `protobuf:"bytes,3,opt,name=computed,proto3,oneof"`
 }
 
 type ClaimRule_Configured struct {
 	// Only in a preset: the profile must fix it, to a value that passes.
 	Configured *CallerValue `protobuf:"bytes,4,opt,name=configured,proto3,oneof"`
+}
+
+type ClaimRule_Template struct {
+	// Put together from what the profile fixes, as in `{iss}.{sub}`: a claim's
+	// name in braces stands for its fixed string, and `{kid}` for the key's kid.
+	Template string `protobuf:"bytes,5,opt,name=template,proto3,oneof"`
+}
+
+type ClaimRule_Forbidden struct {
+	// Never in a token: takes back what the preset would accept from callers.
+	Forbidden bool `protobuf:"varint,6,opt,name=forbidden,proto3,oneof"`
 }
 
 func (*ClaimRule_Fixed) isClaimRule_Source() {}
@@ -771,6 +966,10 @@ func (*ClaimRule_Caller) isClaimRule_Source() {}
 func (*ClaimRule_Computed) isClaimRule_Source() {}
 
 func (*ClaimRule_Configured) isClaimRule_Source() {}
+
+func (*ClaimRule_Template) isClaimRule_Source() {}
+
+func (*ClaimRule_Forbidden) isClaimRule_Source() {}
 
 // CallerValue says which values of a claim are accepted. Every condition that
 // is set must hold.
@@ -795,8 +994,16 @@ type CallerValue struct {
 	MaxLength uint32 `protobuf:"varint,7,opt,name=max_length,json=maxLength,proto3" json:"max_length,omitempty"`
 	// The most items in a list. Default: 64.
 	MaxItems uint32 `protobuf:"varint,8,opt,name=max_items,json=maxItems,proto3" json:"max_items,omitempty"`
-	// A named check for what no pattern can say: `app_store_connect_scope`
-	// (each item is `GET <path>[?<query>]` as Apple documents it).
+	// A named check for what no pattern can say:
+	//
+	//   - `app_store_connect_scope`: `GET <path>[?<query>]` as Apple documents it
+	//   - `app_store_connect_individual_scope`: the same, without the resources
+	//     that Apple gives no individual key
+	//   - `origin`: scheme://host[:port] and no more (RFC 6454), https or http
+	//   - `https_origin`: the same, https alone
+	//   - `https_url`: an absolute https URL without user and fragment
+	//   - `contact`: a mailto: or https: URI (RFC 8292 section 2.1)
+	//   - `base64_json`: a JSON object in standard base64 with padding
 	Check         string `protobuf:"bytes,9,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -804,7 +1011,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +1023,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +1036,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CallerValue) GetType() string {
@@ -910,7 +1117,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1129,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1142,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Grant) GetName() string {
@@ -975,7 +1182,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1194,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1207,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -1062,7 +1269,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1281,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1294,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -1124,7 +1331,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1343,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1356,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -1225,13 +1432,20 @@ type Limits struct {
 	// How long calls under way may take to finish when the server stops.
 	// Default: 30s.
 	ShutdownGrace *durationpb.Duration `protobuf:"bytes,4,opt,name=shutdown_grace,json=shutdownGrace,proto3" json:"shutdown_grace,omitempty"`
+	// How many mebibytes the tokens that are kept for reuse may take, shared
+	// ones aside. Default: 64.
+	TokenCacheMib uint32 `protobuf:"varint,5,opt,name=token_cache_mib,json=tokenCacheMib,proto3" json:"token_cache_mib,omitempty"`
+	// How many WatchToken streams one caller may have open. Default: 64.
+	MaxWatchesPerCaller uint32 `protobuf:"varint,6,opt,name=max_watches_per_caller,json=maxWatchesPerCaller,proto3" json:"max_watches_per_caller,omitempty"`
+	// How many WatchToken streams may be open in all. Default: 16384.
+	MaxWatches    uint32 `protobuf:"varint,7,opt,name=max_watches,json=maxWatches,proto3" json:"max_watches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1457,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1470,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -1287,6 +1501,27 @@ func (x *Limits) GetShutdownGrace() *durationpb.Duration {
 	return nil
 }
 
+func (x *Limits) GetTokenCacheMib() uint32 {
+	if x != nil {
+		return x.TokenCacheMib
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxWatchesPerCaller() uint32 {
+	if x != nil {
+		return x.MaxWatchesPerCaller
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxWatches() uint32 {
+	if x != nil {
+		return x.MaxWatches
+	}
+	return 0
+}
+
 // Log says what is written to standard error.
 type Log struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1301,7 +1536,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1548,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1561,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Log) GetLevel() string {
@@ -1347,7 +1582,7 @@ var File_jotsmith_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xea\x06\n" +
+	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x99\a\n" +
 	"\x06Config\x12F\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1c.jotsmith.config.v1.ListenerB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\tlisteners\x12\x1e\n" +
@@ -1359,7 +1594,9 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\bprofiles\x18\x05 \x03(\v2(.jotsmith.config.v1.Config.ProfilesEntryB.\xbaH+\x9a\x01(\b\x01\x10\x80\b\"!r\x1f2\x1d^[a-z0-9][a-z0-9._/-]{0,127}$R\bprofiles\x12<\n" +
 	"\x06grants\x18\x06 \x03(\v2\x19.jotsmith.config.v1.GrantB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x06grants\x122\n" +
 	"\x06limits\x18\a \x01(\v2\x1a.jotsmith.config.v1.LimitsR\x06limits\x12)\n" +
-	"\x03log\x18\b \x01(\v2\x17.jotsmith.config.v1.LogR\x03log\x1aX\n" +
+	"\x03log\x18\b \x01(\v2\x17.jotsmith.config.v1.LogR\x03log\x12-\n" +
+	"\vledger_file\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\n" +
+	"ledgerFile\x1aX\n" +
 	"\rBackendsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.BackendR\x05value:\x028\x01\x1aP\n" +
@@ -1395,10 +1632,10 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$R\x03kid\x129\n" +
 	"\vspki_sha256\x18\x04 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{64}$R\n" +
 	"spkiSha256\x121\n" +
-	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\"\x94\x04\n" +
-	"\aProfile\x12\x19\n" +
-	"\x03key\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x03key\x12\x1f\n" +
-	"\x06preset\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x06preset\x12)\n" +
+	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\"\xdd\a\n" +
+	"\aProfile\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06preset\x18\x02 \x01(\tR\x06preset\x12)\n" +
 	"\x03typ\x18\x03 \x01(\tB\x17\xbaH\x14\xd8\x01\x01r\x0f2\r^[!-~]{1,64}$R\x03typ\x12R\n" +
 	"\x06claims\x18\x04 \x03(\v2'.jotsmith.config.v1.Profile.ClaimsEntryB\x11\xbaH\x0e\x9a\x01\v\x10@\"\ar\x05\x10\x01(\x80\x01R\x06claims\x12F\n" +
 	"\vdefault_ttl\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\n" +
@@ -1408,20 +1645,42 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\xbaH\a\xaa\x01\x042\x02\b\x01R\x06maxTtl\x12D\n" +
 	"\bbackdate\x18\a \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xac\x022\x00R\bbackdate\x12&\n" +
-	"\x0fshares_key_with\x18\b \x03(\tR\rsharesKeyWith\x1aX\n" +
+	"\x0fshares_key_with\x18\b \x03(\tR\rsharesKeyWith\x12*\n" +
+	"\vdescription\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdescription\x12Q\n" +
+	"\x06header\x18\n" +
+	" \x03(\v2'.jotsmith.config.v1.Profile.HeaderEntryB\x10\xbaH\r\x9a\x01\n" +
+	"\x10\b\"\x06r\x04\x10\x01( R\x06header\x12\x19\n" +
+	"\bomit_kid\x18\v \x01(\bR\aomitKid\x12H\n" +
+	"\fmax_lifetime\x18\f \x01(\v2\x19.google.protobuf.DurationB\n" +
+	"\xbaH\a\xaa\x01\x042\x02\b\x01R\vmaxLifetime\x12>\n" +
+	"\amax_age\x18\r \x01(\v2\x19.google.protobuf.DurationB\n" +
+	"\xbaH\a\xaa\x01\x042\x02\b\x01R\x06maxAge\x12/\n" +
+	"\x05reuse\x18\x0e \x01(\v2\x19.jotsmith.config.v1.ReuseR\x05reuse\x12*\n" +
+	"\x11answer_public_key\x18\x0f \x01(\bR\x0fanswerPublicKey\x1aX\n" +
 	"\vClaimsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
-	"\x05value\x18\x02 \x01(\v2\x1d.jotsmith.config.v1.ClaimRuleR\x05value:\x028\x01\"\x9a\x02\n" +
+	"\x05value\x18\x02 \x01(\v2\x1d.jotsmith.config.v1.ClaimRuleR\x05value:\x028\x01\x1aX\n" +
+	"\vHeaderEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
+	"\x05value\x18\x02 \x01(\v2\x1d.jotsmith.config.v1.ClaimRuleR\x05value:\x028\x01\"\xc3\x01\n" +
+	"\x05Reuse\x127\n" +
+	"\x04mode\x18\x01 \x01(\tB#\xbaH r\x1eR\x05neverR\runtil_refreshR\x06sharedR\x04mode\x12B\n" +
+	"\amin_age\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x06minAge\x12=\n" +
+	"\x04grid\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x04grid\"\x90\x03\n" +
 	"\tClaimRule\x12.\n" +
 	"\x05fixed\x18\x01 \x01(\v2\x16.google.protobuf.ValueH\x00R\x05fixed\x129\n" +
-	"\x06caller\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.CallerValueH\x00R\x06caller\x12N\n" +
-	"\bcomputed\x18\x03 \x01(\tB0\xbaH-r+R\n" +
+	"\x06caller\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.CallerValueH\x00R\x06caller\x12U\n" +
+	"\bcomputed\x18\x03 \x01(\tB7\xbaH4r2R\n" +
 	"issue_timeR\vexpire_timeR\n" +
-	"not_beforeR\x04uuidH\x00R\bcomputed\x12A\n" +
+	"not_beforeR\x04uuidR\x05nonceH\x00R\bcomputed\x12A\n" +
 	"\n" +
 	"configured\x18\x04 \x01(\v2\x1f.jotsmith.config.v1.CallerValueH\x00R\n" +
-	"configuredB\x0f\n" +
-	"\x06source\x12\x05\xbaH\x02\b\x01\"\x8c\x03\n" +
+	"configured\x12(\n" +
+	"\btemplate\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02H\x00R\btemplate\x12'\n" +
+	"\tforbidden\x18\x06 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\tforbidden\x12\x1a\n" +
+	"\x03doc\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x03docB\x0f\n" +
+	"\x06source\x12\x05\xbaH\x02\b\x01\"\xe8\x03\n" +
 	"\vCallerValue\x12S\n" +
 	"\x04type\x18\x01 \x01(\tB?\xbaH<\xd8\x01\x01r7R\x06stringR\aintegerR\abooleanR\vstring_listR\x0estring_or_listR\x04type\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\x12\"\n" +
@@ -1431,8 +1690,8 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x03max\x18\x06 \x01(\x03H\x01R\x03max\x88\x01\x01\x12(\n" +
 	"\n" +
 	"max_length\x18\a \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x02R\tmaxLength\x12%\n" +
-	"\tmax_items\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x80\bR\bmaxItems\x127\n" +
-	"\x05check\x18\t \x01(\tB!\xbaH\x1e\xd8\x01\x01r\x19R\x17app_store_connect_scopeR\x05checkB\x06\n" +
+	"\tmax_items\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x80\bR\bmaxItems\x12\x92\x01\n" +
+	"\x05check\x18\t \x01(\tB|\xbaHy\xd8\x01\x01rtR\x17app_store_connect_scopeR\"app_store_connect_individual_scopeR\x06originR\fhttps_originR\thttps_urlR\acontactR\vbase64_jsonR\x05checkB\x06\n" +
 	"\x04_minB\x06\n" +
 	"\x04_max\"\xb8\x01\n" +
 	"\x05Grant\x12<\n" +
@@ -1459,13 +1718,17 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xfd\x01H\x00R\x03dns\x12\"\n" +
 	"\x05email\x18\x03 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc0\x02H\x00R\x05emailB\f\n" +
-	"\x03san\x12\x05\xbaH\x02\b\x01\"\xab\x02\n" +
+	"\x03san\x12\x05\xbaH\x02\b\x01\"\xca\x03\n" +
 	"\x06Limits\x12U\n" +
 	"\x0frequest_timeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x02\bx2\x05\x10\x80\xc2\xd7/R\x0erequestTimeout\x122\n" +
 	"\x0fmax_connections\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x0emaxConnections\x12E\n" +
 	"\x1amax_streams_per_connection\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\x17maxStreamsPerConnection\x12O\n" +
 	"\x0eshutdown_grace\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
-	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\rshutdownGrace\"m\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\rshutdownGrace\x121\n" +
+	"\x0ftoken_cache_mib\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\rtokenCacheMib\x12>\n" +
+	"\x16max_watches_per_caller\x18\x06 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x13maxWatchesPerCaller\x12*\n" +
+	"\vmax_watches\x18\a \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80@R\n" +
+	"maxWatches\"m\n" +
 	"\x03Log\x128\n" +
 	"\x05level\x18\x01 \x01(\tB\"\xbaH\x1f\xd8\x01\x01r\x1aR\x05debugR\x04infoR\x04warnR\x05errorR\x05level\x12,\n" +
 	"\x06format\x18\x02 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\fR\x04jsonR\x04textR\x06formatB@Z>github.com/jotsmith/jotsmith/proto/jotsmith/config/v1;configv1b\x06proto3"
@@ -1482,7 +1745,7 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
 	(*Listener)(nil),            // 1: jotsmith.config.v1.Listener
@@ -1491,53 +1754,62 @@ var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Backend)(nil),             // 4: jotsmith.config.v1.Backend
 	(*Key)(nil),                 // 5: jotsmith.config.v1.Key
 	(*Profile)(nil),             // 6: jotsmith.config.v1.Profile
-	(*ClaimRule)(nil),           // 7: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 8: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 9: jotsmith.config.v1.Grant
-	(*CallerMatch)(nil),         // 10: jotsmith.config.v1.CallerMatch
-	(*UnixCaller)(nil),          // 11: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 12: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 13: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 14: jotsmith.config.v1.Log
-	nil,                         // 15: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 16: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 17: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 18: jotsmith.config.v1.Profile.ClaimsEntry
-	(*durationpb.Duration)(nil), // 19: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 20: google.protobuf.Value
+	(*Reuse)(nil),               // 7: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 8: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 9: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 10: jotsmith.config.v1.Grant
+	(*CallerMatch)(nil),         // 11: jotsmith.config.v1.CallerMatch
+	(*UnixCaller)(nil),          // 12: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 13: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 14: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 15: jotsmith.config.v1.Log
+	nil,                         // 16: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 17: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 18: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 19: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 20: jotsmith.config.v1.Profile.HeaderEntry
+	(*durationpb.Duration)(nil), // 21: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 22: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
 	1,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	15, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	16, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	17, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	9,  // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	13, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	14, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	16, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	17, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	18, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	10, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	14, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	15, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
 	2,  // 7: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
 	3,  // 8: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	19, // 9: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	18, // 10: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	19, // 11: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	19, // 12: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	19, // 13: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	20, // 14: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	8,  // 15: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	8,  // 16: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	10, // 17: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	11, // 18: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	12, // 19: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	19, // 20: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	19, // 21: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	4,  // 22: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	5,  // 23: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	6,  // 24: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	7,  // 25: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	21, // 9: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	19, // 10: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	21, // 11: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	21, // 12: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	21, // 13: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	20, // 14: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	21, // 15: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	21, // 16: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	7,  // 17: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	21, // 18: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	21, // 19: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	22, // 20: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	9,  // 21: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	9,  // 22: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	11, // 23: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	12, // 24: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	13, // 25: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	21, // 26: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	21, // 27: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	4,  // 28: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	5,  // 29: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	6,  // 30: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	8,  // 31: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	8,  // 32: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -1549,19 +1821,21 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[7].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
 		(*ClaimRule_Configured)(nil),
+		(*ClaimRule_Template)(nil),
+		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -1572,7 +1846,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -27,26 +27,25 @@ const (
 // the program. A Profile starts from a preset and can only narrow it.
 type Preset struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the tokens are for, in one line.
-	Description string `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
 	// The consumer's documents that the rules are taken from.
-	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
-	// The header's typ; `none` leaves it out.
-	Typ string `protobuf:"bytes,3,opt,name=typ,proto3" json:"typ,omitempty"`
-	// Whether a profile may set typ and add rules for further claims.
-	Open bool `protobuf:"varint,4,opt,name=open,proto3" json:"open,omitempty"`
-	// The rule of each claim.
-	Claims map[string]*ClaimRule `protobuf:"bytes,5,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The life of a token when neither the caller nor the profile says.
-	DefaultTtl *durationpb.Duration `protobuf:"bytes,6,opt,name=default_ttl,json=defaultTtl,proto3" json:"default_ttl,omitempty"`
-	// The longest `exp - now` of an open preset's profile that sets none.
-	DefaultMaxTtl *durationpb.Duration `protobuf:"bytes,7,opt,name=default_max_ttl,json=defaultMaxTtl,proto3" json:"default_max_ttl,omitempty"`
-	// The longest `exp - iat` that the consumer accepts. Unset: no limit.
-	MaxLifetime *durationpb.Duration `protobuf:"bytes,8,opt,name=max_lifetime,json=maxLifetime,proto3" json:"max_lifetime,omitempty"`
-	// How far iat is set back by default.
-	Backdate *durationpb.Duration `protobuf:"bytes,9,opt,name=backdate,proto3" json:"backdate,omitempty"`
+	Sources []string `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Whether a profile may set typ and add rules for further claims and header
+	// parameters.
+	Open bool `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
+	// The rules, as a profile has them. It has a description, and neither key nor
+	// preset.
+	Profile *Profile `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
+	// The max_ttl of a profile that sets none, where the consumer's own limit,
+	// the max_ttl in profile, is more than a grant should give unasked, or where
+	// it has no limit.
+	DefaultMaxTtl *durationpb.Duration `protobuf:"bytes,4,opt,name=default_max_ttl,json=defaultMaxTtl,proto3" json:"default_max_ttl,omitempty"`
 	// When the consumer accepts a longer life, and how long.
-	LongLived     *LongLived `protobuf:"bytes,10,opt,name=long_lived,json=longLived,proto3" json:"long_lived,omitempty"`
+	LongLived *LongLived `protobuf:"bytes,5,opt,name=long_lived,json=longLived,proto3" json:"long_lived,omitempty"`
+	// Further rules that depend on the value of one claim.
+	Variants *Variants `protobuf:"bytes,6,opt,name=variants,proto3" json:"variants,omitempty"`
+	// Whether a profile may choose any mode of reuse. Otherwise it may keep the
+	// preset's, and choose `never` in the place of `until_refresh`.
+	ReuseIsOpen   bool `protobuf:"varint,7,opt,name=reuse_is_open,json=reuseIsOpen,proto3" json:"reuse_is_open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -81,25 +80,11 @@ func (*Preset) Descriptor() ([]byte, []int) {
 	return file_jotsmith_config_v1_preset_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *Preset) GetDescription() string {
-	if x != nil {
-		return x.Description
-	}
-	return ""
-}
-
 func (x *Preset) GetSources() []string {
 	if x != nil {
 		return x.Sources
 	}
 	return nil
-}
-
-func (x *Preset) GetTyp() string {
-	if x != nil {
-		return x.Typ
-	}
-	return ""
 }
 
 func (x *Preset) GetOpen() bool {
@@ -109,16 +94,9 @@ func (x *Preset) GetOpen() bool {
 	return false
 }
 
-func (x *Preset) GetClaims() map[string]*ClaimRule {
+func (x *Preset) GetProfile() *Profile {
 	if x != nil {
-		return x.Claims
-	}
-	return nil
-}
-
-func (x *Preset) GetDefaultTtl() *durationpb.Duration {
-	if x != nil {
-		return x.DefaultTtl
+		return x.Profile
 	}
 	return nil
 }
@@ -130,23 +108,124 @@ func (x *Preset) GetDefaultMaxTtl() *durationpb.Duration {
 	return nil
 }
 
-func (x *Preset) GetMaxLifetime() *durationpb.Duration {
-	if x != nil {
-		return x.MaxLifetime
-	}
-	return nil
-}
-
-func (x *Preset) GetBackdate() *durationpb.Duration {
-	if x != nil {
-		return x.Backdate
-	}
-	return nil
-}
-
 func (x *Preset) GetLongLived() *LongLived {
 	if x != nil {
 		return x.LongLived
+	}
+	return nil
+}
+
+func (x *Preset) GetVariants() *Variants {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
+func (x *Preset) GetReuseIsOpen() bool {
+	if x != nil {
+		return x.ReuseIsOpen
+	}
+	return false
+}
+
+// Variants are further rules for each value of a claim that a profile sets.
+type Variants struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The claim, which the preset's rules leave to the profile to set.
+	Claim string `protobuf:"bytes,1,opt,name=claim,proto3" json:"claim,omitempty"`
+	// The rules for each value. A profile that sets another value is refused.
+	Values        map[string]*ClaimRules `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Variants) Reset() {
+	*x = Variants{}
+	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Variants) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Variants) ProtoMessage() {}
+
+func (x *Variants) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Variants.ProtoReflect.Descriptor instead.
+func (*Variants) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_preset_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Variants) GetClaim() string {
+	if x != nil {
+		return x.Claim
+	}
+	return ""
+}
+
+func (x *Variants) GetValues() map[string]*ClaimRules {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// ClaimRules are the rules of several claims.
+type ClaimRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rule of each claim.
+	Claims        map[string]*ClaimRule `protobuf:"bytes,1,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimRules) Reset() {
+	*x = ClaimRules{}
+	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimRules) ProtoMessage() {}
+
+func (x *ClaimRules) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimRules.ProtoReflect.Descriptor instead.
+func (*ClaimRules) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_preset_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClaimRules) GetClaims() map[string]*ClaimRule {
+	if x != nil {
+		return x.Claims
 	}
 	return nil
 }
@@ -167,7 +246,7 @@ type LongLived struct {
 
 func (x *LongLived) Reset() {
 	*x = LongLived{}
-	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[1]
+	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +258,7 @@ func (x *LongLived) String() string {
 func (*LongLived) ProtoMessage() {}
 
 func (x *LongLived) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[1]
+	mi := &file_jotsmith_config_v1_preset_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +271,7 @@ func (x *LongLived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LongLived.ProtoReflect.Descriptor instead.
 func (*LongLived) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_preset_proto_rawDescGZIP(), []int{1}
+	return file_jotsmith_config_v1_preset_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LongLived) GetClaim() string {
@@ -220,21 +299,25 @@ var File_jotsmith_config_v1_preset_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_preset_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/preset.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fjotsmith/config/v1/config.proto\"\xe4\x04\n" +
-	"\x06Preset\x12)\n" +
-	"\vdescription\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\vdescription\x12\"\n" +
-	"\asources\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\b\x01R\asources\x12\x19\n" +
-	"\x03typ\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x03typ\x12\x12\n" +
-	"\x04open\x18\x04 \x01(\bR\x04open\x12H\n" +
-	"\x06claims\x18\x05 \x03(\v2&.jotsmith.config.v1.Preset.ClaimsEntryB\b\xbaH\x05\x9a\x01\x02\b\x01R\x06claims\x12B\n" +
-	"\vdefault_ttl\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xc8\x01\x01R\n" +
-	"defaultTtl\x12A\n" +
-	"\x0fdefault_max_ttl\x18\a \x01(\v2\x19.google.protobuf.DurationR\rdefaultMaxTtl\x12<\n" +
-	"\fmax_lifetime\x18\b \x01(\v2\x19.google.protobuf.DurationR\vmaxLifetime\x125\n" +
-	"\bbackdate\x18\t \x01(\v2\x19.google.protobuf.DurationR\bbackdate\x12<\n" +
+	"\x1fjotsmith/config/v1/preset.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fjotsmith/config/v1/config.proto\"\xde\x02\n" +
+	"\x06Preset\x12\"\n" +
+	"\asources\x18\x01 \x03(\tB\b\xbaH\x05\x92\x01\x02\b\x01R\asources\x12\x12\n" +
+	"\x04open\x18\x02 \x01(\bR\x04open\x12=\n" +
+	"\aprofile\x18\x03 \x01(\v2\x1b.jotsmith.config.v1.ProfileB\x06\xbaH\x03\xc8\x01\x01R\aprofile\x12A\n" +
+	"\x0fdefault_max_ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rdefaultMaxTtl\x12<\n" +
 	"\n" +
-	"long_lived\x18\n" +
-	" \x01(\v2\x1d.jotsmith.config.v1.LongLivedR\tlongLived\x1aX\n" +
+	"long_lived\x18\x05 \x01(\v2\x1d.jotsmith.config.v1.LongLivedR\tlongLived\x128\n" +
+	"\bvariants\x18\x06 \x01(\v2\x1c.jotsmith.config.v1.VariantsR\bvariants\x12\"\n" +
+	"\rreuse_is_open\x18\a \x01(\bR\vreuseIsOpen\"\xd0\x01\n" +
+	"\bVariants\x12\x1d\n" +
+	"\x05claim\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05claim\x12J\n" +
+	"\x06values\x18\x02 \x03(\v2(.jotsmith.config.v1.Variants.ValuesEntryB\b\xbaH\x05\x9a\x01\x02\b\x01R\x06values\x1aY\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x124\n" +
+	"\x05value\x18\x02 \x01(\v2\x1e.jotsmith.config.v1.ClaimRulesR\x05value:\x028\x01\"\xb4\x01\n" +
+	"\n" +
+	"ClaimRules\x12L\n" +
+	"\x06claims\x18\x01 \x03(\v2*.jotsmith.config.v1.ClaimRules.ClaimsEntryB\b\xbaH\x05\x9a\x01\x02\b\x01R\x06claims\x1aX\n" +
 	"\vClaimsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
 	"\x05value\x18\x02 \x01(\v2\x1d.jotsmith.config.v1.ClaimRuleR\x05value:\x028\x01\"\xab\x01\n" +
@@ -255,28 +338,33 @@ func file_jotsmith_config_v1_preset_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_preset_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_preset_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_jotsmith_config_v1_preset_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_jotsmith_config_v1_preset_proto_goTypes = []any{
 	(*Preset)(nil),              // 0: jotsmith.config.v1.Preset
-	(*LongLived)(nil),           // 1: jotsmith.config.v1.LongLived
-	nil,                         // 2: jotsmith.config.v1.Preset.ClaimsEntry
-	(*durationpb.Duration)(nil), // 3: google.protobuf.Duration
-	(*ClaimRule)(nil),           // 4: jotsmith.config.v1.ClaimRule
+	(*Variants)(nil),            // 1: jotsmith.config.v1.Variants
+	(*ClaimRules)(nil),          // 2: jotsmith.config.v1.ClaimRules
+	(*LongLived)(nil),           // 3: jotsmith.config.v1.LongLived
+	nil,                         // 4: jotsmith.config.v1.Variants.ValuesEntry
+	nil,                         // 5: jotsmith.config.v1.ClaimRules.ClaimsEntry
+	(*Profile)(nil),             // 6: jotsmith.config.v1.Profile
+	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
+	(*ClaimRule)(nil),           // 8: jotsmith.config.v1.ClaimRule
 }
 var file_jotsmith_config_v1_preset_proto_depIdxs = []int32{
-	2, // 0: jotsmith.config.v1.Preset.claims:type_name -> jotsmith.config.v1.Preset.ClaimsEntry
-	3, // 1: jotsmith.config.v1.Preset.default_ttl:type_name -> google.protobuf.Duration
-	3, // 2: jotsmith.config.v1.Preset.default_max_ttl:type_name -> google.protobuf.Duration
-	3, // 3: jotsmith.config.v1.Preset.max_lifetime:type_name -> google.protobuf.Duration
-	3, // 4: jotsmith.config.v1.Preset.backdate:type_name -> google.protobuf.Duration
-	1, // 5: jotsmith.config.v1.Preset.long_lived:type_name -> jotsmith.config.v1.LongLived
-	3, // 6: jotsmith.config.v1.LongLived.max_lifetime:type_name -> google.protobuf.Duration
-	4, // 7: jotsmith.config.v1.Preset.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	6, // 0: jotsmith.config.v1.Preset.profile:type_name -> jotsmith.config.v1.Profile
+	7, // 1: jotsmith.config.v1.Preset.default_max_ttl:type_name -> google.protobuf.Duration
+	3, // 2: jotsmith.config.v1.Preset.long_lived:type_name -> jotsmith.config.v1.LongLived
+	1, // 3: jotsmith.config.v1.Preset.variants:type_name -> jotsmith.config.v1.Variants
+	4, // 4: jotsmith.config.v1.Variants.values:type_name -> jotsmith.config.v1.Variants.ValuesEntry
+	5, // 5: jotsmith.config.v1.ClaimRules.claims:type_name -> jotsmith.config.v1.ClaimRules.ClaimsEntry
+	7, // 6: jotsmith.config.v1.LongLived.max_lifetime:type_name -> google.protobuf.Duration
+	2, // 7: jotsmith.config.v1.Variants.ValuesEntry.value:type_name -> jotsmith.config.v1.ClaimRules
+	8, // 8: jotsmith.config.v1.ClaimRules.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_preset_proto_init() }
@@ -291,7 +379,7 @@ func file_jotsmith_config_v1_preset_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_preset_proto_rawDesc), len(file_jotsmith_config_v1_preset_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

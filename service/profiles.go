@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/claims"
+)
+
+// ListProfiles lists the profiles that the caller may mint.
+func (s *Service) ListProfiles(ctx context.Context, _ *jotsmithv1.ListProfilesRequest) (*jotsmithv1.ListProfilesResponse, error) {
+	call := s.begin("ListProfiles", "")
+	caller, err := s.caller(ctx)
+	if err != nil {
+		return nil, call.end(ctx, err)
+	}
+	in := s.current.Load()
+	names, err := in.profiles(caller)
+	if err != nil {
+		return nil, call.end(ctx, err)
+	}
+	resp := &jotsmithv1.ListProfilesResponse{ConfigGeneration: in.ID}
+	for _, name := range names {
+		profile, ok := in.Claims.Profile(name)
+		if !ok {
+			return nil, call.end(ctx, fmt.Errorf("a grant names the profile %q, which is not there", name))
+		}
+		resp.Profiles = append(resp.Profiles, s.describe(in, profile))
+	}
+	return resp, call.end(ctx, nil)
+}
+
+func (s *Service) describe(in *Generation, profile *claims.Profile) *jotsmithv1.Profile {
+	p := &jotsmithv1.Profile{
+		Name:        profile.Name,
+		Description: profile.Description,
+		Kid:         in.Signer.KID(profile.Key),
+		Reuse:       string(profile.Mode()),
+		LongLived:   profile.Lasting(),
+	}
+	if profile.Expires() {
+		p.DefaultTtl, p.MaxTtl = durationpb.New(profile.DefaultTTL), durationpb.New(profile.MaxTTL)
+	}
+	if newest, ok := s.Expiry.Newest(profile.Name); ok && p.GetLongLived() {
+		p.NewestExpireTime = timestamp(newest)
+	}
+	return p
+}

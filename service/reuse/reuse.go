@@ -1,0 +1,110 @@
+// Package reuse gives the same token to several requests, where their profile
+// says so. It stands between an approved request and the signer: whoever gets a
+// token from here has a grant, a request of the same profile that leads to the
+// same claims, and a key that has not been taken away.
+//
+// A token that is missing is signed once, however many callers wait for it. One
+// that has reached half of its life is replaced in the background while the old
+// one is still handed out, which ends when a third of its life is left.
+package reuse
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/signer"
+	"github.com/jotsmith/jotsmith/service/token"
+)
+
+// Token is a finished token and its times, which are those of claims.Set.
+type Token struct {
+	Compact                                     token.Compact
+	KID                                         string
+	IssueTime, ExpireTime, EndTime, RefreshTime time.Time
+	Reused                                      bool // made for an earlier request
+}
+
+// Lasting says whether the token is valid for more than a day, so that somebody
+// has to remember when it ends.
+func (t Token) Lasting() bool { return t.ExpireTime.Sub(t.IssueTime) > 24*time.Hour }
+
+// Config is what New needs.
+type Config struct {
+	MaxBytes uint64    // what the tokens and their claims may take, shared ones aside
+	Random   io.Reader // for jitter alone
+	Log      *slog.Logger
+}
+
+// Cache keeps the tokens that can be reused. It is safe for concurrent use.
+type Cache struct {
+	random io.Reader
+	log    *slog.Logger
+	kept   *otter.Cache[place, *entry]
+
+	mu      sync.Mutex
+	flights map[place]*flight
+	closed  bool
+	running sync.WaitGroup // the flights; Add only under mu while not closed
+}
+
+// New returns an empty Cache.
+func New(cfg Config) *Cache {
+	return &Cache{
+		random:  cfg.Random,
+		log:     cfg.Log,
+		flights: map[place]*flight{},
+		kept: otter.Must(&otter.Options[place, *entry]{
+			MaximumWeight: max(cfg.MaxBytes, 1),
+			Weigher:       weigh,
+			// In the goroutine that fills the cache: none is left behind by
+			// Close, and the bound holds when Set returns.
+			Executor: func(maintain func()) { maintain() },
+		}),
+	}
+}
+
+// Token returns a token for an approved request: one made before, where the
+// profile allows it and enough of its life is left, or a new one. It returns
+// soon after ctx ends; a signature that others wait for goes on without the one
+// who asked first. The error is clock.ErrUntrusted, one of the signer's, or
+// that of ctx.
+//
+// A shared token of less than its MinAge, or of the current window of its grid,
+// is handed out to a caller who asks for a longer life too.
+func (c *Cache) Token(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Token, error) {
+	if draft.Profile().OneTime() || draft.Life() == 0 {
+		made, _, err := mint(ctx, sign, draft, now)
+		return made, err
+	}
+	version, err := sign.Version(draft.Key())
+	if err != nil {
+		return Token{}, err
+	}
+	at := place{draft.Identity(), version}
+	kept, ok := c.kept.GetIfPresent(at)
+	if !ok || !kept.serves(now, draft.MinRemaining()) {
+		return c.await(ctx, job{sign, draft, now, at})
+	}
+	if kept.ripe(now) {
+		c.refresh(ctx, job{sign, draft, now, at})
+	}
+	token := kept.token
+	token.Reused = true
+	return token, nil
+}
+
+// Close refuses new signatures with backends.ErrClosed and waits for those
+// under way, which the signer's timeout bounds.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.running.Wait()
+}

@@ -1,0 +1,163 @@
+package service
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/authn"
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/reuse"
+)
+
+// How long a watch waits before it asks again for a token that did not come,
+// or that was still the old one.
+const (
+	firstAsk = time.Second
+	lastAsk  = 15 * time.Second
+)
+
+// WatchToken sends a token, and the next one whenever it should be replaced.
+func (s *Service) WatchToken(req *jotsmithv1.WatchTokenRequest, stream grpc.ServerStreamingServer[jotsmithv1.WatchTokenResponse]) error {
+	ctx := stream.Context()
+	call := s.begin("WatchToken", req.GetRequest().GetProfile())
+	caller, err := s.caller(ctx)
+	if err != nil {
+		return call.end(ctx, err)
+	}
+	leave, err := s.watches.enter(caller)
+	if err != nil {
+		return call.end(ctx, err)
+	}
+	defer leave()
+	w := watch{service: s, caller: caller, request: req.GetRequest(), send: stream.Send}
+	err = w.run(ctx)
+	return call.end(ctx, err, slog.Int("tokens", w.sent))
+}
+
+// watch is one stream.
+type watch struct {
+	service *Service
+	caller  authn.Caller
+	request *jotsmithv1.MintTokenRequest
+	send    func(*jotsmithv1.WatchTokenResponse) error
+
+	sent int
+	held reuse.Token   // the last that was sent
+	next time.Time     // when to ask for another
+	wait time.Duration // how long the last ask was put off
+}
+
+// run sends tokens until ctx ends, the server stops, or there can be none.
+func (w *watch) run(ctx context.Context) error {
+	for {
+		change := w.service.watches.next() // before the look, so that no change after it is missed
+		if err := w.look(ctx); err != nil {
+			return err
+		}
+		timer := time.NewTimer(w.next.Sub(w.service.Clock.Wall()))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-change:
+		case <-w.service.watches.draining:
+		}
+		timer.Stop()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if w.service.watches.isDraining() {
+			return errDraining
+		}
+	}
+}
+
+// look asks for a token, sends it where it is another than the last, and sets
+// when to look again.
+func (w *watch) look(ctx context.Context) error {
+	if err := w.service.stillKnown(w.caller); err != nil {
+		return err
+	}
+	if err := w.service.watchable(w.caller, w.request); err != nil {
+		return err
+	}
+	token, err := w.service.mint(ctx, w.caller, w.request)
+	if err != nil {
+		return w.later(err)
+	}
+	if w.sent > 0 && token.Compact == w.held.Compact {
+		w.again()
+		return nil
+	}
+	resp, err := token.response()
+	if err != nil {
+		return w.later(err)
+	}
+	if err := w.send(&jotsmithv1.WatchTokenResponse{Token: resp}); err != nil {
+		return err
+	}
+	w.sent++
+	w.held, w.wait = token.Token, 0
+	w.next = token.RefreshTime
+	if token.profile.Reuse.Mode != claims.Shared { // a shared one changes at its time, not before
+		life := token.RefreshTime.Sub(w.service.Clock.Wall())
+		w.next = w.next.Add(-w.service.jitter(life / 10))
+	}
+	return nil
+}
+
+// watchable refuses a watch of tokens that are each for one request.
+func (s *Service) watchable(caller authn.Caller, req *jotsmithv1.MintTokenRequest) error {
+	in := s.current.Load()
+	grant, err := in.Policy.Decide(caller, req.GetProfile())
+	if err != nil {
+		return err
+	}
+	if profile, ok := in.Claims.Profile(grant.Profile()); ok && profile.OneTime() {
+		return invalid("profile", "is one whose tokens are each for one use; call MintToken for each")
+	}
+	return nil
+}
+
+// again puts the next look off where the held token is still the one to have:
+// to the time that was set, or, where that has come, to a little later.
+func (w *watch) again() {
+	now := w.service.Clock.Wall()
+	if w.next.After(now) {
+		return
+	}
+	w.wait = min(max(2*w.wait, firstAsk), lastAsk)
+	w.next = now.Add(w.wait)
+}
+
+// later puts the next look off where a fault may pass and the held token is
+// still valid. Any other fault ends the watch.
+func (w *watch) later(err error) error {
+	mayPass := w.sent > 0 && w.held.EndTime.After(w.service.Clock.Wall())
+	switch toStatus(err).Code() {
+	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
+	default:
+		mayPass = false
+	}
+	if !mayPass {
+		return err
+	}
+	w.again()
+	return nil
+}
+
+// jitter returns a duration from 0 to d, so that watches do not all look at
+// once.
+func (s *Service) jitter(d time.Duration) time.Duration {
+	var b [8]byte
+	if _, err := io.ReadFull(s.Random, b[:]); err != nil || d <= 0 {
+		return 0
+	}
+	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(d))
+}
