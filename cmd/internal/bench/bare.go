@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/jotsmith/jotsmith/backends"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
@@ -33,8 +34,9 @@ type bareServer struct {
 	echo *jotsmithv1.MintTokenResponse // nil unless it only echoes
 }
 
-// runBare serves on a Unix socket until ctx ends.
-func runBare(ctx context.Context, kind, socket string) error {
+// runBare serves on a Unix socket until ctx ends. A file, if one is named,
+// holds the answer to every MintToken.
+func runBare(ctx context.Context, kind, socket, answerFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -45,10 +47,14 @@ func runBare(ctx context.Context, kind, socket string) error {
 		debug.SetGCPercent(400)
 		options = append(options, grpc.NumStreamWorkers(128))
 	}
-	if kind == bareEcho {
-		if s.echo, err = s.mint(); err != nil {
-			return err
-		}
+	switch {
+	case answerFile != "":
+		s.echo, err = readAnswer(answerFile)
+	case kind == bareEcho:
+		s.echo, err = s.mint()
+	}
+	if err != nil {
+		return err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
 	if err != nil {
@@ -58,6 +64,16 @@ func runBare(ctx context.Context, kind, socket string) error {
 	jotsmithv1.RegisterTokenServiceServer(server, s)
 	defer context.AfterFunc(ctx, server.Stop)()
 	return server.Serve(listener)
+}
+
+// readAnswer reads an answer as it is on the wire.
+func readAnswer(file string) (*jotsmithv1.MintTokenResponse, error) {
+	wire, err := os.ReadFile(file) //nolint:gosec // the parent names it
+	if err != nil {
+		return nil, err
+	}
+	answer := &jotsmithv1.MintTokenResponse{}
+	return answer, proto.Unmarshal(wire, answer)
 }
 
 // bareInput has the length of the benched server's signing input.
@@ -99,16 +115,17 @@ func (s *bareServer) BatchMintTokens(_ context.Context, req *jotsmithv1.BatchMin
 	return resp, nil
 }
 
-// startBare starts a bare server as a child of this process.
-func (b *benchmark) startBare(ctx context.Context, kind string) (target, error) {
+// startBare starts a bare server as a child of this process, with the file of
+// its answer if there is one.
+func (b *benchmark) startBare(ctx context.Context, name, kind string, answerFile ...string) (target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return target{}, err
 	}
-	socket := b.path("bare-" + kind + ".sock")
-	child, err := b.start(ctx, self, nil, roleBare, kind, socket)
+	socket := b.path(name + ".sock")
+	child, err := b.start(ctx, self, nil, append([]string{roleBare, kind, socket}, answerFile...)...)
 	if err != nil {
 		return target{}, err
 	}
-	return target{pid: child.Process.Pid, address: "unix://" + socket}, nil
+	return target{pid: child.Process.Pid, address: "unix://" + socket, profile: profileName}, nil
 }

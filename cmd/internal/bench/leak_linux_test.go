@@ -15,7 +15,7 @@ func TestTheServiceKeepsNoGoroutine(t *testing.T) {
 	profiles := servicetest.Profiles()[:1]
 	profiles[0].Name = profileName
 	server := servicetest.Start(t, servicetest.Options{InProcess: true, Profiles: profiles})
-	at := target{pid: os.Getpid(), address: "unix://" + server.Socket}
+	at := target{pid: os.Getpid(), address: "unix://" + server.Socket, profile: profileName}
 	burst := func() {
 		for _, l := range []load{callers(at, 64, 8), batches(at, 4, 2)} {
 			if _, err := l(t.Context(), 100*time.Millisecond); err != nil {

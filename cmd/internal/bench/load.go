@@ -19,34 +19,42 @@ import (
 type target struct {
 	pid     int
 	address string
+	profile string      // that the load asks for
 	tls     *tls.Config // nil for a Unix socket
 }
 
 // dialLimit is how long a server may take until it answers.
 const dialLimit = 30 * time.Second
 
+// asking is the same server under a load that asks for another profile.
+func (t target) asking(profile string) target {
+	t.profile = profile
+	return t
+}
+
 // dial makes the connections and waits until each answers.
-func (t target) dial(ctx context.Context, connections int) ([]*grpc.ClientConn, error) {
+func (t target) dial(ctx context.Context, connections int, more ...grpc.DialOption) ([]*grpc.ClientConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	creds := insecure.NewCredentials()
 	if t.tls != nil {
 		creds = credentials.NewTLS(t.tls)
 	}
+	options := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
+			MinConnectTimeout: dialLimit, // else the first try has no more than BaseDelay
+		}),
+	}, more...)
 	conns := make([]*grpc.ClientConn, 0, connections)
 	for range connections {
-		conn, err := grpc.NewClient(t.address,
-			grpc.WithTransportCredentials(creds),
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
-				MinConnectTimeout: dialLimit, // else the first try has no more than BaseDelay
-			}),
-		)
+		conn, err := grpc.NewClient(t.address, options...)
 		if err != nil {
 			return nil, errors.Join(err, hangUp(conns))
 		}
 		conns = append(conns, conn)
-		_, err = jotsmithv1.NewTokenServiceClient(conn).MintToken(ctx, request(), grpc.WaitForReady(true))
+		_, err = jotsmithv1.NewTokenServiceClient(conn).MintToken(ctx, t.request(), grpc.WaitForReady(true))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("first call to %s: %w", t.address, err), hangUp(conns))
 		}
@@ -63,18 +71,18 @@ func hangUp(conns []*grpc.ClientConn) error {
 }
 
 // request is what all callers ask for: a token with a claim of their own.
-func request() *jotsmithv1.MintTokenRequest {
-	return &jotsmithv1.MintTokenRequest{Profile: profileName, Claims: `{"sub":"user-8d1f4c20"}`}
+func (t target) request() *jotsmithv1.MintTokenRequest {
+	return &jotsmithv1.MintTokenRequest{Profile: t.profile, Claims: `{"sub":"user-8d1f4c20"}`}
 }
 
 // batchSize is the number of tokens in a batch.
 const batchSize = 64
 
 // batch is as many requests in one message.
-func batch() *jotsmithv1.BatchMintTokensRequest {
+func (t target) batch() *jotsmithv1.BatchMintTokensRequest {
 	b := &jotsmithv1.BatchMintTokensRequest{}
 	for range batchSize {
-		b.Requests = append(b.Requests, request())
+		b.Requests = append(b.Requests, t.request())
 	}
 	return b
 }
@@ -83,7 +91,7 @@ func batch() *jotsmithv1.BatchMintTokensRequest {
 // each asking again as soon as it has its token.
 func callers(t target, n, connections int) load {
 	return t.load(n, connections, func(ctx context.Context, client jotsmithv1.TokenServiceClient) (int, error) {
-		resp, err := client.MintToken(ctx, request())
+		resp, err := client.MintToken(ctx, t.request())
 		if err == nil && resp.GetToken() == "" {
 			err = errors.New("answer without a token")
 		}
@@ -93,7 +101,7 @@ func callers(t target, n, connections int) load {
 
 // batches is a load of BatchMintTokens with batchSize tokens each.
 func batches(t target, n, connections int) load {
-	req := batch()
+	req := t.batch()
 	return t.load(n, connections, func(ctx context.Context, client jotsmithv1.TokenServiceClient) (int, error) {
 		resp, err := client.BatchMintTokens(ctx, req)
 		if err != nil {

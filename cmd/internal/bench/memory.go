@@ -55,7 +55,7 @@ func (b *benchmark) memoryRun(ctx context.Context, progress io.Writer) error {
 	}
 	b.holdings = nil
 	for minted := 0; minted < b.tokens; {
-		n, err := mintBatches(ctx, conns, max(batchSize*memoryCallers, b.tokens/memoryPoints))
+		n, err := mintBatches(ctx, conns, server.batch(), max(batchSize*memoryCallers, b.tokens/memoryPoints))
 		if err != nil {
 			return errors.Join(err, hangUp(conns))
 		}
@@ -80,8 +80,7 @@ func (b *benchmark) memoryRun(ctx context.Context, progress io.Writer) error {
 }
 
 // mintBatches mints n tokens or a few more and returns how many.
-func mintBatches(ctx context.Context, conns []*grpc.ClientConn, n int) (int, error) {
-	req := batch()
+func mintBatches(ctx context.Context, conns []*grpc.ClientConn, req *jotsmithv1.BatchMintTokensRequest, n int) (int, error) {
 	each := (n + batchSize*len(conns) - 1) / (batchSize * len(conns))
 	errs := make(chan error, len(conns))
 	for _, conn := range conns {

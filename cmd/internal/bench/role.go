@@ -12,7 +12,7 @@ import (
 // The parts that this program plays in a process of its own, given as its
 // first argument.
 const (
-	roleBare    = "bare-server" // KIND SOCKET
+	roleBare    = "bare-server" // KIND SOCKET [ANSWER-FILE]
 	roleCSign   = "c-loop"      // MODULE SESSIONS
 	roleGoSign  = "go-loop"     // MODULE SESSIONS
 	roleBackend = "backend"     // URI KEY-ID CALLERS
@@ -32,7 +32,9 @@ func runRole(ctx context.Context, role string, args []string) error {
 	}
 	switch {
 	case role == roleBare && len(args) == 2:
-		return runBare(ctx, args[0], args[1])
+		return runBare(ctx, args[0], args[1], "")
+	case role == roleBare && len(args) == 3:
+		return runBare(ctx, args[0], args[1], args[2])
 	case role == roleKMS && len(args) == 1:
 		return runKMS(args[0], os.Stdin, os.Stdout)
 	case role == roleCSign && len(args) == 2:

@@ -39,12 +39,36 @@ type row struct {
 	// another row, by rate, or with byCPU by CPU time.
 	against string
 	byCPU   bool
-	// limit is the target for the ratio: at most so much of CPU time, at least
-	// so much of a rate. 0 is no target.
-	limit float64
+	bound   bound // the target for the ratio
 
 	samples []sample
 	raw     []sample // of SignASN1, each taken just before the sample beside it
+}
+
+// bound is a target: a ratio that must not be passed, upwards or downwards. The
+// zero bound is none.
+type bound struct {
+	value float64
+	floor bool
+}
+
+func atMost(value float64) bound { return bound{value: value} }
+
+func atLeast(value float64) bound { return bound{value: value, floor: true} }
+
+// met says whether the ratio keeps the target.
+func (b bound) met(ratio float64) bool {
+	if b.floor {
+		return ratio >= b.value
+	}
+	return ratio <= b.value
+}
+
+func (b bound) String() string {
+	if b.floor {
+		return fmt.Sprintf("≥ %.2f", b.value)
+	}
+	return fmt.Sprintf("≤ %.2f", b.value)
 }
 
 // rounds takes n samples of every row, in turn, so that a slow minute of the
@@ -114,14 +138,6 @@ func (r *row) ratio(rows []*row) (ratio, spread float64, ok bool) {
 	}
 	slices.Sort(ratios)
 	return median(ratios), (ratios[len(ratios)*3/4] - ratios[len(ratios)/4]) / 2, true
-}
-
-// met says whether the ratio keeps the target.
-func (r *row) met(ratio float64) bool {
-	if r.against != "" && !r.byCPU {
-		return ratio >= r.limit
-	}
-	return ratio <= r.limit
 }
 
 func medianOf(samples []sample, f func(sample) float64) float64 {

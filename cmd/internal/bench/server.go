@@ -11,12 +11,15 @@ import (
 	"time"
 )
 
-// profileName is the profile of every benched configuration.
-const profileName = "bench"
+// The profiles of every benched configuration.
+const (
+	profileName   = "bench"  // a signature for each token
+	reusedProfile = "reused" // one for all who ask for the same claims
+)
 
 // The configuration of a benched server: what a user would write, with all that
 // is on by default, the log of every call included. The tokens have a claim
-// from the caller and a random jti.
+// from the caller, and a random jti unless they are reused.
 const configuration = `
 listeners:
   - unix: {path: %q}
@@ -34,12 +37,21 @@ profiles:
       aud: {fixed: "https://api.example.org"}
       sub: {caller: {type: string, required: true, pattern: "[a-z]+-[0-9a-f]{8}"}}
       jti: {computed: uuid}
+  reused:
+    key: key
+    preset: jwt
+    claims:
+      iss: {fixed: "https://issuer.example.org"}
+      aud: {fixed: "https://kept.example.org"}
+      sub: {caller: {type: string, required: true, pattern: "[a-z]+-[0-9a-f]{8}"}}
+    default_ttl: 3600s # no refresh while it is measured
+    reuse: {mode: until_refresh}
 grants:
   - name: bench
     callers:
       - unix: {uid: %d}
       - mtls: {uri: %q}
-    profiles: [bench]
+    profiles: [bench, reused]
 `
 
 // store is a key store as the configuration has it.
@@ -76,8 +88,8 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 	if err != nil {
 		return target{}, target{}, err
 	}
-	byUnix = target{pid: child.Process.Pid, address: "unix://" + socket}
-	byTCP = target{pid: child.Process.Pid, address: "dns:///" + address, tls: b.clientTLS}
+	byUnix = target{pid: child.Process.Pid, address: "unix://" + socket, profile: profileName}
+	byTCP = target{pid: child.Process.Pid, address: "dns:///" + address, profile: profileName, tls: b.clientTLS}
 	return byUnix, byTCP, nil
 }
 

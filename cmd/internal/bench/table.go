@@ -27,6 +27,9 @@ func (b *benchmark) tables() []table {
 		last := &tables[len(tables)-1]
 		last.rows = append(last.rows, b.cells(r))
 	}
+	if b.herd != nil {
+		tables = append(tables, b.herd.table())
+	}
 	if len(b.holdings) > 0 {
 		memory := table{title: "Memory of the server, from outside", header: []string{"tokens minted", "resident", "threads"}}
 		for _, h := range b.holdings {
@@ -64,11 +67,8 @@ func (b *benchmark) cells(r *row) []string {
 	}
 	if value, spread, ok := r.ratio(b.rows); ok {
 		ratio = fmt.Sprintf("%.2f ± %.2f", value, spread)
-		if r.limit > 0 {
-			target, met = fmt.Sprintf("≤ %.2f", r.limit), yesNo(r.met(value))
-			if r.against != "" && !r.byCPU {
-				target = fmt.Sprintf("≥ %.2f", r.limit)
-			}
+		if r.bound != (bound{}) {
+			target, met = r.bound.String(), yesNo(r.bound.met(value))
 		}
 	}
 	return []string{r.name, fmt.Sprintf("%.0f", r.rate()), microseconds(r.each()), against, ratio, target, met}
