@@ -12,8 +12,8 @@ import (
 // ExplainToken says what MintToken would answer, and signs nothing. Whoever has
 // no grant for the profile learns what MintToken would tell him: nothing.
 func (s *Service) ExplainToken(ctx context.Context, req *jotsmithv1.ExplainTokenRequest) (*jotsmithv1.ExplainTokenResponse, error) {
-	call := s.begin("ExplainToken", req.GetRequest().GetProfile())
-	caller, err := s.caller(ctx)
+	call := s.begin(ctx, "ExplainToken", req.GetRequest().GetProfile())
+	caller, err := call.known()
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}

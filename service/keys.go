@@ -17,8 +17,8 @@ import (
 
 // ListKeys lists the public keys of the profiles that the caller may mint.
 func (s *Service) ListKeys(ctx context.Context, req *jotsmithv1.ListKeysRequest) (*jotsmithv1.ListKeysResponse, error) {
-	call := s.begin("ListKeys", req.GetProfile())
-	caller, err := s.caller(ctx)
+	call := s.begin(ctx, "ListKeys", req.GetProfile())
+	caller, err := call.known()
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}

@@ -52,15 +52,17 @@ type minted struct {
 
 // response is the token as its caller gets it.
 func (m minted) response() (*jotsmithv1.MintTokenResponse, error) {
-	resp := &jotsmithv1.MintTokenResponse{
-		Token:            m.Compact.Reveal(),
-		Kid:              m.KID,
-		IssueTime:        timestamppb.New(m.IssueTime),
-		ExpireTime:       timestamp(m.ExpireTime),
-		RefreshTime:      timestamp(m.RefreshTime),
-		ConfigGeneration: m.in.ID,
-		Reused:           m.Reused,
-	}
+	one := new(struct { // one allocation for all
+		resp                   jotsmithv1.MintTokenResponse
+		issue, expire, refresh timestamppb.Timestamp
+	})
+	resp := &one.resp
+	resp.Token, resp.Kid = m.Compact.Reveal(), m.KID
+	resp.IssueTime = timestampIn(&one.issue, m.IssueTime)
+	resp.ExpireTime = timestampIn(&one.expire, m.ExpireTime)
+	resp.RefreshTime = timestampIn(&one.refresh, m.RefreshTime)
+	resp.ConfigGeneration = m.in.ID
+	resp.Reused = m.Reused
 	if m.profile.AnswerPublicKey {
 		point, err := m.in.Signer.Point(m.profile.Key)
 		if err != nil {
@@ -71,12 +73,14 @@ func (m minted) response() (*jotsmithv1.MintTokenResponse, error) {
 	return resp, nil
 }
 
-// timestamp returns a time for the wire; nil for none.
-func timestamp(t time.Time) *timestamppb.Timestamp {
+// timestampIn puts a time of whole seconds into a timestamp for the wire; nil
+// for none.
+func timestampIn(into *timestamppb.Timestamp, t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
 	}
-	return timestamppb.New(t)
+	into.Seconds = t.Unix()
+	return into
 }
 
 // request reads what the caller asks for. Where a part of it is malformed, the
@@ -94,8 +98,8 @@ func request(req *jotsmithv1.MintTokenRequest) (claims.Request, error) {
 
 // MintToken mints one token.
 func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
-	call := s.begin("MintToken", req.GetProfile())
-	caller, err := s.caller(ctx)
+	call := s.begin(ctx, "MintToken", req.GetProfile())
+	caller, err := call.known()
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}
@@ -122,8 +126,8 @@ const (
 
 // BatchMintTokens mints several tokens, each as MintToken would.
 func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMintTokensRequest) (*jotsmithv1.BatchMintTokensResponse, error) {
-	call := s.begin("BatchMintTokens", "")
-	caller, err := s.caller(ctx)
+	call := s.begin(ctx, "BatchMintTokens", "")
+	caller, err := call.known()
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}

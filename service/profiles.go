@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/claims"
@@ -12,8 +13,8 @@ import (
 
 // ListProfiles lists the profiles that the caller may mint.
 func (s *Service) ListProfiles(ctx context.Context, _ *jotsmithv1.ListProfilesRequest) (*jotsmithv1.ListProfilesResponse, error) {
-	call := s.begin("ListProfiles", "")
-	caller, err := s.caller(ctx)
+	call := s.begin(ctx, "ListProfiles", "")
+	caller, err := call.known()
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}
@@ -45,7 +46,7 @@ func (s *Service) describe(in *Generation, profile *claims.Profile) *jotsmithv1.
 		p.DefaultTtl, p.MaxTtl = durationpb.New(profile.DefaultTTL), durationpb.New(profile.MaxTTL)
 	}
 	if newest, ok := s.Expiry.Newest(profile.Name); ok && p.GetLongLived() {
-		p.NewestExpireTime = timestamp(newest)
+		p.NewestExpireTime = timestamppb.New(newest)
 	}
 	return p
 }

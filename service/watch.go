@@ -26,8 +26,8 @@ const (
 // WatchToken sends a token, and the next one whenever it should be replaced.
 func (s *Service) WatchToken(req *jotsmithv1.WatchTokenRequest, stream grpc.ServerStreamingServer[jotsmithv1.WatchTokenResponse]) error {
 	ctx := stream.Context()
-	call := s.begin("WatchToken", req.GetRequest().GetProfile())
-	caller, err := s.caller(ctx)
+	call := s.begin(ctx, "WatchToken", req.GetRequest().GetProfile())
+	caller, err := call.known()
 	if err != nil {
 		return call.end(ctx, err)
 	}

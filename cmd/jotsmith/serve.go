@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
-	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 )
 
 func newServe() *cobra.Command {
@@ -33,7 +31,9 @@ The server writes its log to standard error, a line for each call.`,
 			if err != nil {
 				return fail(exitConfig, err)
 			}
-			return runServer(cmd.Context(), cfg, newLog(cmd.ErrOrStderr(), cfg.GetLog()))
+			log, flush := newLog(cmd.ErrOrStderr(), cfg.GetLog())
+			defer flush()
+			return runServer(cmd.Context(), cfg, log)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file; - reads standard input")
@@ -56,19 +56,6 @@ func runServer(ctx context.Context, cfg *config.Config, log *slog.Logger) error 
 		return fail(exitConfig, err)
 	}
 	return fail(exitFailure, s.serve(ctx, int(cfg.GetLimits().GetMaxConnections())))
-}
-
-// newLog returns the log that the configuration describes.
-func newLog(w io.Writer, cfg *configv1.Log) *slog.Logger {
-	options := &slog.HandlerOptions{}
-	var level slog.Level
-	if level.UnmarshalText([]byte(cfg.GetLevel())) == nil { // the rule of the field allows levels alone
-		options.Level = level
-	}
-	if cfg.GetFormat() == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
-	}
-	return slog.New(slog.NewJSONHandler(w, options))
 }
 
 // serve listens and answers until ctx ends, then stops: health says so, calls

@@ -87,6 +87,9 @@ func (n *Names) label() (string, bool) {
 // Known says whether there is a caller.
 func (c Caller) Known() bool { return c.unix != nil || c.names != nil }
 
+// Expires says whether what made the caller known can be over.
+func (c Caller) Expires() bool { return !c.notAfter.IsZero() }
+
 // Expired says whether the certificate that made the caller known, or one that
 // it chains to, is over: a connection may outlive them.
 func (c Caller) Expired(now time.Time) bool {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/jotsmith/jotsmith/service/policy"
 )
 
@@ -98,7 +100,15 @@ type Request struct {
 type Catalog struct {
 	profiles map[string]*compiled
 	random   io.Reader
+	seen     *otter.Cache[seen, []member]
 }
+
+// seen is a text of claims that a profile has approved. Whoever asks for a
+// token that can be reused asks for it again and again, in the same words.
+type seen struct{ profile, claims string }
+
+// seenBytes is about what the approved texts may take.
+const seenBytes = 4 << 20
 
 // compiled is a profile with its rules in the order in which they are written.
 type compiled struct {
@@ -121,7 +131,17 @@ func New(profiles []Profile, random io.Reader) *Catalog {
 	if random == nil {
 		random = rand.Reader
 	}
-	c := &Catalog{make(map[string]*compiled, len(profiles)), random}
+	c := &Catalog{
+		profiles: make(map[string]*compiled, len(profiles)),
+		random:   random,
+		seen: otter.Must(&otter.Options[seen, []member]{
+			MaximumWeight: seenBytes,
+			Weigher: func(text seen, members []member) uint32 {
+				return uint32(256 + 4*len(text.claims) + 128*len(members))
+			},
+			Executor: func(maintain func()) { maintain() }, // and in no goroutine of its own
+		}),
+	}
 	for _, p := range profiles {
 		c.profiles[p.Name] = compile(p)
 	}
@@ -169,18 +189,38 @@ func (c *Catalog) Prepare(grant policy.Grant, req Request) (Draft, error) {
 		return Draft{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
 	}
 	var refusal Refusal
-	members, err := parse(req.Claims)
+	members, err := c.members(p, req.Claims, &refusal)
 	if err != nil {
 		refusal.add("claims", err.Error())
 		return Draft{}, &refusal
 	}
-	p.checkMembers(members, &refusal)
 	ttl := p.ttl(req.TTL, members, &refusal)
 	atLeast := p.minRemaining(req.MinRemaining, ttl, &refusal)
 	if len(refusal.Violations) > 0 {
 		return Draft{}, &refusal
 	}
 	return Draft{grant, p, members, ttl, atLeast, c.random}, nil
+}
+
+// members returns the caller's claims, parsed and held to the rules, or says
+// what is wrong with them in the refusal or, where they cannot be read, in the
+// error.
+func (c *Catalog) members(p *compiled, text string, refusal *Refusal) ([]member, error) {
+	kept := text != "" && !p.OneTime()
+	if kept {
+		if members, ok := c.seen.GetIfPresent(seen{p.Name, text}); ok {
+			return members, nil
+		}
+	}
+	members, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	p.checkMembers(members, refusal)
+	if kept && len(refusal.Violations) == 0 {
+		c.seen.Set(seen{p.Name, strings.Clone(text)}, members)
+	}
+	return members, nil
 }
 
 // checkMembers holds the caller's claims to the rules.

@@ -48,10 +48,22 @@ type grantee struct {
 
 // identity is one thing that a caller is known by, as a map's key.
 type identity struct {
-	kind     string // "uid", "gid", "uid and gid", "uri", "dns" or "email"
+	kind     kind
 	uid, gid uint32
 	name     string
 }
+
+// kind is what an identity is.
+type kind uint8
+
+const (
+	byUID kind = iota
+	byGID
+	byUIDAndGID
+	byURI
+	byDNS
+	byEmail
+)
 
 // New returns the policy of these rules. An empty policy grants nothing.
 func New(rules []Rule) *Policy {
@@ -122,18 +134,18 @@ func (m Match) identity() (identity, bool) {
 	case m.Unix != nil && m == Match{Unix: m.Unix}:
 		switch uid, gid := m.Unix.UID, m.Unix.GID; {
 		case uid != nil && gid != nil:
-			return identity{kind: "uid and gid", uid: *uid, gid: *gid}, true
+			return identity{kind: byUIDAndGID, uid: *uid, gid: *gid}, true
 		case uid != nil:
-			return identity{kind: "uid", uid: *uid}, true
+			return identity{kind: byUID, uid: *uid}, true
 		case gid != nil:
-			return identity{kind: "gid", gid: *gid}, true
+			return identity{kind: byGID, gid: *gid}, true
 		}
 	case m.URI != "" && m == Match{URI: m.URI}:
-		return identity{kind: "uri", name: m.URI}, true
+		return identity{kind: byURI, name: m.URI}, true
 	case m.DNS != "" && m == Match{DNS: m.DNS}:
-		return identity{kind: "dns", name: m.DNS}, true
+		return identity{kind: byDNS, name: m.DNS}, true
 	case m.Email != "" && m == Match{Email: m.Email}:
-		return identity{kind: "email", name: m.Email}, true
+		return identity{kind: byEmail, name: m.Email}, true
 	}
 	return identity{}, false
 }
@@ -142,9 +154,9 @@ func (m Match) identity() (identity, bool) {
 func identities(caller authn.Caller) iter.Seq[identity] {
 	return func(yield func(identity) bool) {
 		if cred, ok := caller.Unix(); ok {
-			_ = yield(identity{kind: "uid", uid: cred.UID}) &&
-				yield(identity{kind: "gid", gid: cred.GID}) &&
-				yield(identity{kind: "uid and gid", uid: cred.UID, gid: cred.GID})
+			_ = yield(identity{kind: byUID, uid: cred.UID}) &&
+				yield(identity{kind: byGID, gid: cred.GID}) &&
+				yield(identity{kind: byUIDAndGID, uid: cred.UID, gid: cred.GID})
 			return
 		}
 		names, ok := caller.Names()
@@ -152,16 +164,16 @@ func identities(caller authn.Caller) iter.Seq[identity] {
 			return
 		}
 		if names.URI != "" {
-			yield(identity{kind: "uri", name: names.URI})
+			yield(identity{kind: byURI, name: names.URI})
 			return
 		}
 		for _, name := range names.DNS {
-			if !yield(identity{kind: "dns", name: name}) {
+			if !yield(identity{kind: byDNS, name: name}) {
 				return
 			}
 		}
 		for _, name := range names.Emails {
-			if !yield(identity{kind: "email", name: name}) {
+			if !yield(identity{kind: byEmail, name: name}) {
 				return
 			}
 		}

@@ -44,7 +44,7 @@ func TestHundredThousandClaimsStayWithinTheBound(t *testing.T) {
 	if weight := w.cache.Weight(); weight > bound || weight < bound/2 {
 		t.Errorf("%d bytes are kept", weight)
 	}
-	if grown > bound+bound/2 {
+	if grown > 4*bound { // the catalog keeps the texts of the 2,000 too
 		t.Errorf("%d tokens take %d bytes of memory", w.cache.Len(), grown)
 	}
 	w.clean()

@@ -110,13 +110,18 @@ func TestOldTokenIsHandedOutDuringAnOutageAndTriesAreSpaced(t *testing.T) {
 func TestTriesAreSpacedFromTheEndOfTheOneBefore(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.get(app, plain)
+		var mu sync.Mutex
 		var gaps []time.Duration
 		var ended time.Time
 		w.store.Fail(func(ctx context.Context, _, _ string) error { // the store hangs
+			mu.Lock()
 			if !ended.IsZero() {
 				gaps = append(gaps, time.Since(ended))
 			}
+			mu.Unlock()
 			<-ctx.Done()
+			mu.Lock()
+			defer mu.Unlock()
 			ended = time.Now()
 			return ctx.Err()
 		})
@@ -124,6 +129,8 @@ func TestTriesAreSpacedFromTheEndOfTheOneBefore(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			w.get(app, plain)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if len(gaps) < 2 {
 			t.Fatalf("gaps %v", gaps)
 		}
