@@ -22,7 +22,11 @@ func (s *Service) ExplainToken(ctx context.Context, req *jotsmithv1.ExplainToken
 }
 
 func (s *Service) explain(caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.ExplainTokenResponse, error) {
-	in := s.current.Load()
+	in, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	defer in.release()
 	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
 		return nil, err

@@ -20,7 +20,11 @@ import (
 // mint is the product: who asks has a grant for the profile, the profile's
 // rules make the claims set, and its key signs it, or has signed it before.
 func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (minted, error) {
-	in := s.current.Load()
+	in, err := s.use()
+	if err != nil {
+		return minted{}, err
+	}
+	defer in.release()
 	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
 		return minted{}, err

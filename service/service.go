@@ -66,6 +66,23 @@ func (s *Service) Replace(next *Generation) *Generation {
 	return before
 }
 
+// use returns the configuration that answers now and holds it until its release
+// is called.
+func (s *Service) use() (*Generation, error) {
+	for {
+		in := s.current.Load()
+		if in.Signer.Acquire() {
+			return in, nil
+		}
+		if s.current.Load() == in { // closed and not replaced: the server stops
+			return nil, errDraining
+		}
+	}
+}
+
+// release ends one use.
+func (in *Generation) release() { in.Signer.Release() }
+
 // KeysChanged has every watch look whether its token is still the one to have.
 func (s *Service) KeysChanged() { s.watches.changed() }
 

@@ -38,11 +38,11 @@ A PKCS#11 token's PIN is used as serve would use it; a wrong one counts as a try
 			}
 			if !offline {
 				log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-				s, err := wire(cmd.Context(), cfg, log)
+				s, err := wire(cmd.Context(), args[0], cfg, log)
 				if err != nil {
 					return fail(exitConfig, err)
 				}
-				if err := s.signer.Close(); err != nil {
+				if err := s.close(); err != nil {
 					return fail(exitFailure, err)
 				}
 			}

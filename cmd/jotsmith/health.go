@@ -13,32 +13,77 @@ import (
 // for each key; the server as a whole ("") and its services are SERVING while
 // at least one key can sign.
 type keyHealth struct {
-	server *health.Server
+	server   *health.Server
+	onChange func() // called after each change of what is served; set before the first generation
+
+	mu      sync.Mutex
+	current *generationHealth
+}
+
+// generationHealth is the health of the keys of one generation, which is
+// published while the generation answers.
+type generationHealth struct {
+	all *keyHealth
 
 	mu      sync.Mutex
 	healthy map[string]bool
 }
 
 func newKeyHealth() *keyHealth {
-	h := &keyHealth{server: health.NewServer(), healthy: map[string]bool{}}
-	h.publish()
+	h := &keyHealth{server: health.NewServer(), onChange: func() {}}
+	h.publish(nil)
 	return h
 }
 
-// set takes note of one key's health.
-func (h *keyHealth) set(key string, healthy bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.healthy[key] = healthy
-	h.server.SetServingStatus("key/"+key, servingStatus(healthy))
-	h.publish()
+// next returns the health of a generation that does not answer yet.
+func (h *keyHealth) next() *generationHealth {
+	return &generationHealth{all: h, healthy: map[string]bool{}}
 }
 
-// publish sets the health of the whole. The caller holds mu, or is alone.
-func (h *keyHealth) publish() {
+// set takes note of one key's health.
+func (g *generationHealth) set(key string, healthy bool) {
+	g.mu.Lock()
+	g.healthy[key] = healthy
+	g.mu.Unlock()
+
+	g.all.mu.Lock()
+	answers := g.all.current == g
+	if answers {
+		g.all.publish(g)
+	}
+	g.all.mu.Unlock()
+	if answers {
+		g.all.onChange()
+	}
+}
+
+// adopt publishes the health of the generation that answers from now on, and
+// forgets the keys that it does not have.
+func (h *keyHealth) adopt(g *generationHealth) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.current != nil {
+		h.current.mu.Lock()
+		for key := range h.current.healthy {
+			h.server.SetServingStatus("key/"+key, healthv1.HealthCheckResponse_SERVICE_UNKNOWN)
+		}
+		h.current.mu.Unlock()
+	}
+	h.current = g
+	h.publish(g)
+}
+
+// publish sets the health of the keys and of the whole. The caller holds mu, or
+// is alone.
+func (h *keyHealth) publish(g *generationHealth) {
 	serving := false
-	for _, healthy := range h.healthy {
-		serving = serving || healthy
+	if g != nil {
+		g.mu.Lock()
+		for key, healthy := range g.healthy {
+			serving = serving || healthy
+			h.server.SetServingStatus("key/"+key, servingStatus(healthy))
+		}
+		g.mu.Unlock()
 	}
 	for _, name := range []string{
 		"", jotsmithv1.TokenService_ServiceDesc.ServiceName,

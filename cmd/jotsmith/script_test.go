@@ -37,16 +37,18 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"genkey":    genKey,
-			"gencerts":  genCerts,
-			"await":     await,
-			"awaitgone": awaitGone,
-			"awaitline": awaitLine,
-			"envsubst":  envSubst,
-			"exitcode":  exitCode,
-			"hold":      hold,
-			"sigterm":   sigTerm,
-			"paste":     paste,
+			"genkey":     genKey,
+			"gencerts":   genCerts,
+			"await":      await,
+			"awaitgone":  awaitGone,
+			"awaitline":  awaitLine,
+			"envsubst":   envSubst,
+			"exitcode":   exitCode,
+			"hold":       hold,
+			"sigterm":    sigTerm,
+			"sighup":     sigHup,
+			"eventually": eventually,
+			"paste":      paste,
 		},
 		Setup: func(env *testscript.Env) error {
 			// A Unix socket's path has at most 104 bytes, which a test's work
@@ -231,6 +233,27 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 func sigTerm(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+// sigHup sends SIGHUP to the commands in the background.
+func sigHup(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(syscall.SIGHUP))
+	}
+}
+
+// eventually runs a command until it succeeds, or with ! until it fails:
+// eventually COMMAND...
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if (err != nil) == neg {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v: %v", args, err)
+		}
 	}
 }
 

@@ -23,6 +23,9 @@ func newServe() *cobra.Command {
 connections, lets the calls under way finish, and exits with 0. A second signal
 ends it at once.
 
+FILE is read anew when its content changes and at SIGHUP. What is wrong in it
+then changes nothing, and is logged.
+
 The server writes its log to standard error, a line for each call.`,
 		Example: `  jotsmith serve --config /etc/jotsmith/jotsmith.yaml`,
 		Args:    cobra.NoArgs,
@@ -33,7 +36,7 @@ The server writes its log to standard error, a line for each call.`,
 			}
 			log, flush := newLog(cmd.ErrOrStderr(), cfg.GetLog())
 			defer flush()
-			return runServer(cmd.Context(), cfg, log)
+			return runServer(cmd.Context(), file, cfg, log)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file; - reads standard input")
@@ -46,12 +49,12 @@ The server writes its log to standard error, a line for each call.`,
 // hundred tokens and takes a fifth of the processor. 400 costs 25 MiB.
 const gcPercent = 400
 
-func runServer(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+func runServer(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	log.InfoContext(ctx, "starting", "version", versionText(), "config_generation", cfg.Generation)
-	s, err := wire(ctx, cfg, log)
+	s, err := wire(ctx, file, cfg, log)
 	if err != nil {
 		return fail(exitConfig, err)
 	}
@@ -64,11 +67,13 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 	connections := make(chan struct{}, maxConnections)
 	for _, l := range s.listeners {
 		if err := l.listen(ctx, connections); err != nil {
-			return errors.Join(err, s.stop())
+			return errors.Join(err, s.stop(), s.close())
 		}
 	}
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.signer.Run(running) })
+	trigger := make(chan struct{}, 1)
+	group.Go(func() error { return s.reloader.run(running, trigger) })
+	group.Go(func() error { return s.changes(running, trigger) })
 	for _, l := range s.listeners {
 		s.log.InfoContext(ctx, "listening", "address", l.String())
 		group.Go(func() error { return l.server.Serve(l.listener) })
@@ -77,7 +82,9 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 		<-running.Done()
 		return s.stop()
 	})
-	return group.Wait()
+	err := errors.Join(group.Wait(), s.close()) // by now nothing is reloaded any more
+	s.log.InfoContext(ctx, "stopped")
+	return err
 }
 
 // stop ends the server in order.
@@ -108,7 +115,5 @@ func (s *server) stop() error {
 		errs = append(errs, l.remove())
 	}
 	s.tokens.Close()
-	errs = append(errs, s.signer.Close())
-	s.log.Info("stopped")
 	return errors.Join(errs...)
 }

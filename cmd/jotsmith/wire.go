@@ -4,77 +4,41 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/service"
-	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/clock"
 	"github.com/jotsmith/jotsmith/service/ledger"
-	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/reuse"
-	"github.com/jotsmith/jotsmith/service/signer"
 )
 
-// server is everything that one configuration makes.
+// server is the program while it serves.
 type server struct {
 	service   *service.Service
 	tokens    *reuse.Cache
-	signer    *signer.Signer
 	health    *keyHealth
+	reloader  *reloader
 	listeners []*listener
 	grace     time.Duration
 	log       *slog.Logger
 }
 
-// wire makes a server of a configuration, top to bottom: key stores, signer,
-// service, listeners. Nothing is listened on yet. When it fails, all that it
-// opened is closed again.
-func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
-	stores := map[string]signer.Store{}
-	defer func() {
-		if err != nil {
-			for _, store := range stores {
-				err = errors.Join(err, store.Backend.Close())
-			}
-		}
-	}()
-	for name, b := range cfg.GetBackends() {
-		backend, err := openBackend(ctx, b.GetUri(), log.With("backend", name))
-		if err != nil {
-			return nil, fmt.Errorf("backend %s: %w", name, err)
-		}
-		stores[name] = signer.Store{
-			Backend:     backend,
-			MaxInFlight: int(b.GetMaxInFlight()),
-			MaxQueue:    int(b.GetMaxQueue()),
-			MinTime:     b.GetMinTime().AsDuration(),
-		}
-	}
-
-	var svc *service.Service // which is there before a key's health can change again
+// wire makes a server of a configuration file, top to bottom: key stores and
+// keys, service, listeners. Nothing is listened on yet. When it fails, all that
+// it opened is closed again.
+func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
 	keyHealth := newKeyHealth()
-	keys, err := signer.New(signer.Config{
-		Stores:  stores,
-		Keys:    cfg.SigningKeys,
-		Timeout: cfg.GetLimits().GetRequestTimeout().AsDuration(),
-		Random:  rand.Reader,
-		Log:     log,
-		OnHealth: func(key string, healthy bool) {
-			keyHealth.set(key, healthy)
-			if svc != nil {
-				svc.KeysChanged()
-			}
-		},
-	})
+	first, err := openGeneration(ctx, cfg, keyHealth.next(), log)
 	if err != nil {
 		return nil, err
 	}
-	if err := keys.Load(ctx); err != nil {
-		return nil, err
-	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, first.close())
+		}
+	}()
 
 	expiry, err := ledger.Open(cfg.GetLedgerFile(), log)
 	if err != nil {
@@ -82,13 +46,8 @@ func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server,
 	}
 	limits := cfg.GetLimits()
 	tokens := reuse.New(reuse.Config{MaxBytes: uint64(limits.GetTokenCacheMib()) << 20, Random: rand.Reader, Log: log})
-	svc = service.New(service.Config{
-		First: &service.Generation{
-			ID:     cfg.Generation,
-			Policy: policy.New(cfg.PolicyRules),
-			Claims: claims.New(cfg.ClaimProfiles, rand.Reader),
-			Signer: keys,
-		},
+	svc := service.New(service.Config{
+		First:   first.Generation,
 		Clock:   clock.System(),
 		Tokens:  tokens,
 		Expiry:  expiry,
@@ -96,14 +55,16 @@ func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server,
 		Random:  rand.Reader,
 		Log:     log,
 	})
+	keyHealth.onChange = svc.KeysChanged
+	keyHealth.adopt(first.health)
 
 	s := &server{
-		service: svc,
-		tokens:  tokens,
-		signer:  keys,
-		health:  keyHealth,
-		grace:   cfg.GetLimits().GetShutdownGrace().AsDuration(),
-		log:     log,
+		service:  svc,
+		tokens:   tokens,
+		health:   keyHealth,
+		reloader: newReloader(file, first, svc, keyHealth, log),
+		grace:    limits.GetShutdownGrace().AsDuration(),
+		log:      log,
 	}
 	for _, l := range cfg.GetListeners() {
 		address, credentials, err := describeListener(l)
@@ -112,7 +73,7 @@ func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server,
 		}
 		grpcServer := service.NewServer(svc, service.ServerConfig{
 			Credentials: credentials,
-			MaxStreams:  cfg.GetLimits().GetMaxStreamsPerConnection(),
+			MaxStreams:  limits.GetMaxStreamsPerConnection(),
 			Reflection:  cfg.GetReflection(),
 			Health:      keyHealth.server,
 			Log:         log,
@@ -121,3 +82,6 @@ func wire(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server,
 	}
 	return s, nil
 }
+
+// close closes what wire has opened and serve has not yet run.
+func (s *server) close() error { return s.reloader.current.close() }

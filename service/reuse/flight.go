@@ -107,7 +107,7 @@ func (c *Cache) refresh(ctx context.Context, j job) {
 // end with ctx: others may wait for it, and the token is kept. The caller holds
 // mu.
 func (c *Cache) begin(ctx context.Context, j job, kept *entry, background bool) (*flight, error) {
-	if c.closed {
+	if c.closed || !j.sign.Acquire() {
 		return nil, &backends.Error{Op: "sign", Kind: backends.ErrClosed}
 	}
 	if kept != nil {
@@ -123,6 +123,7 @@ func (c *Cache) begin(ctx context.Context, j job, kept *entry, background bool) 
 // fly makes the token, keeps it and tells those who wait.
 func (c *Cache) fly(ctx context.Context, j job, f *flight, replaced *entry) {
 	defer c.running.Done()
+	defer j.sign.Release()
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil { // its value may hold anything

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jotsmith/jotsmith/backends"
@@ -80,12 +81,17 @@ type Signer struct {
 	keys   map[string]*key
 	stores map[string]*store
 	log    *slog.Logger
+
+	users  atomic.Int64 // those who hold it open, and one for who will close it
+	closed sync.Once
+	idle   chan struct{} // closed when the last user has gone
 }
 
 // New returns a Signer that owns the stores' backends. Load must run before
 // the first Sign, and Run beside it.
 func New(cfg Config) (*Signer, error) {
-	s := &Signer{keys: map[string]*key{}, stores: map[string]*store{}, log: cfg.Log}
+	s := &Signer{keys: map[string]*key{}, stores: map[string]*store{}, log: cfg.Log, idle: make(chan struct{})}
+	s.users.Store(1)
 	for name, st := range cfg.Stores {
 		s.stores[name] = newStore(st)
 	}
@@ -241,8 +247,32 @@ func (s *Signer) Point(name string) ([]byte, error) {
 	return public.PublicKey.Bytes()
 }
 
-// Close refuses new calls, waits for those under way and closes the backends.
+// Acquire holds the signer open until Release, and says whether it still is. A
+// configuration that is replaced is closed when nobody holds its signer.
+func (s *Signer) Acquire() bool {
+	for {
+		users := s.users.Load()
+		if users == 0 {
+			return false
+		}
+		if s.users.CompareAndSwap(users, users+1) {
+			return true
+		}
+	}
+}
+
+// Release ends one Acquire.
+func (s *Signer) Release() {
+	if s.users.Add(-1) == 0 {
+		close(s.idle)
+	}
+}
+
+// Close waits until nobody holds the signer, refuses new calls, waits for those
+// under way and closes the backends. It may be called again.
 func (s *Signer) Close() error {
+	s.closed.Do(s.Release)
+	<-s.idle
 	var errs []error
 	for _, st := range s.stores {
 		errs = append(errs, st.Backend.Close())

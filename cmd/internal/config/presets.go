@@ -3,7 +3,9 @@ package config
 import (
 	"embed"
 	"io/fs"
+	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -18,8 +20,18 @@ var presetFiles embed.FS
 // is of its kind.
 const ownPreset = "jwt"
 
-// Presets reads the presets that are part of the program, by name.
+// Presets returns the presets that are part of the program, by name. The map is
+// the caller's, the presets must not be changed.
 func Presets() (map[string]*configv1.Preset, error) {
+	all, err := presets()
+	return maps.Clone(all), err
+}
+
+// presets is constant; a Go constant cannot hold it. Reading the files costs ten
+// times what reading a configuration does.
+var presets = sync.OnceValues(readPresets)
+
+func readPresets() (map[string]*configv1.Preset, error) {
 	presets := map[string]*configv1.Preset{}
 	err := fs.WalkDir(presetFiles, "presets", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jotsmith/jotsmith/cmd/internal/config"
+	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/signer"
+)
+
+// generation is what one configuration made: its rules, and its keys in their
+// opened stores.
+type generation struct {
+	*service.Generation
+	cfg    *config.Config
+	health *generationHealth
+
+	stop    context.CancelFunc
+	watched chan struct{} // closed when the watch over the keys has ended
+}
+
+// openGeneration opens the key stores of a configuration, reads every key and
+// has it sign a canary. When it fails, all that it opened is closed again.
+func openGeneration(ctx context.Context, cfg *config.Config, health *generationHealth, log *slog.Logger) (_ *generation, err error) {
+	stores := map[string]signer.Store{}
+	defer func() {
+		if err != nil {
+			for _, store := range stores {
+				err = errors.Join(err, store.Backend.Close())
+			}
+		}
+	}()
+	for name, b := range cfg.GetBackends() {
+		backend, err := openBackend(ctx, b.GetUri(), log.With("backend", name))
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", name, err)
+		}
+		stores[name] = signer.Store{
+			Backend:     backend,
+			MaxInFlight: int(b.GetMaxInFlight()),
+			MaxQueue:    int(b.GetMaxQueue()),
+			MinTime:     b.GetMinTime().AsDuration(),
+		}
+	}
+	keys, err := signer.New(signer.Config{
+		Stores:   stores,
+		Keys:     cfg.SigningKeys,
+		Timeout:  cfg.GetLimits().GetRequestTimeout().AsDuration(),
+		Random:   rand.Reader,
+		Log:      log,
+		OnHealth: health.set,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := keys.Load(ctx); err != nil {
+		return nil, err
+	}
+	return &generation{
+		Generation: &service.Generation{
+			ID:     cfg.Generation,
+			Policy: policy.New(cfg.PolicyRules),
+			Claims: claims.New(cfg.ClaimProfiles, rand.Reader),
+			Signer: keys,
+		},
+		cfg:    cfg,
+		health: health,
+	}, nil
+}
+
+// watch has the keys that cannot sign tried again, until close or ctx ends.
+func (g *generation) watch(ctx context.Context) {
+	ctx, g.stop = context.WithCancel(ctx)
+	g.watched = make(chan struct{})
+	go func() {
+		defer close(g.watched)
+		_ = g.Signer.Run(ctx) // it returns nil
+	}()
+}
+
+// close waits until no call uses the generation, and closes its key stores.
+func (g *generation) close() error {
+	if g.stop != nil {
+		g.stop()
+		<-g.watched
+	}
+	return g.Signer.Close()
+}

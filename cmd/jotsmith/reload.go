@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/jotsmith/jotsmith/cmd/internal/config"
+	"github.com/jotsmith/jotsmith/service"
+)
+
+// reloader takes up changed configurations: a whole new generation is built and
+// checked beside the one that answers, then one pointer is swapped, and the old
+// one is closed when its calls have ended. One that is wrong changes nothing.
+type reloader struct {
+	file    string
+	service *service.Service
+	health  *keyHealth
+	log     *slog.Logger
+
+	requests chan chan<- error
+	current  *generation // Run's alone, once it runs
+	retiring sync.WaitGroup
+	status   atomic.Pointer[reloadStatus]
+}
+
+// reloadStatus is what became of the configurations so far.
+type reloadStatus struct {
+	generation string
+	since      time.Time
+	taken      int64
+	refused    int64
+	err        error // of the newest configuration; nil where it was taken up
+}
+
+func newReloader(file string, first *generation, svc *service.Service, health *keyHealth, log *slog.Logger) *reloader {
+	r := &reloader{
+		file: file, service: svc, health: health, log: log, current: first,
+		requests: make(chan chan<- error),
+	}
+	r.status.Store(&reloadStatus{generation: first.ID, since: time.Now(), taken: 1})
+	return r
+}
+
+// run watches over the keys of the generation that answers, and reloads
+// whenever trigger says so or somebody asks, until ctx ends. It returns when
+// every generation but the last is closed.
+func (r *reloader) run(ctx context.Context, trigger <-chan struct{}) error {
+	r.current.watch(ctx)
+	defer r.retiring.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-trigger:
+			_ = r.reload(ctx) // it has logged
+		case done := <-r.requests:
+			done <- r.reload(ctx)
+		}
+	}
+}
+
+// ask has the configuration read anew, and returns what became of it.
+func (r *reloader) ask(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case r.requests <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reload takes up the configuration as it is now.
+func (r *reloader) reload(ctx context.Context) error {
+	before := *r.status.Load()
+	next, err := r.build(ctx)
+	if err != nil {
+		r.log.ErrorContext(ctx, "configuration not taken up; the one before goes on", "config_generation", before.generation, "error", err)
+		before.refused++
+		before.err = err
+		r.status.Store(&before)
+		return err
+	}
+	next.watch(ctx)
+	r.health.adopt(next.health)
+	r.service.Replace(next.Generation)
+	old := r.current
+	r.current = next
+	r.status.Store(&reloadStatus{generation: next.ID, since: time.Now(), taken: before.taken + 1, refused: before.refused})
+	r.log.InfoContext(ctx, "configuration taken up", "config_generation", next.ID, "config_generation_before", old.ID)
+	r.retiring.Go(func() {
+		if err := old.close(); err != nil {
+			r.log.ErrorContext(ctx, "key store not closed", "config_generation", old.ID, "error", err)
+		}
+	})
+	return nil
+}
+
+// build makes the next generation of the file as it is now.
+func (r *reloader) build(ctx context.Context) (*generation, error) {
+	if r.file == "-" {
+		return nil, errors.New("the configuration was read from standard input, which cannot be read again")
+	}
+	cfg, err := config.Load(r.file, checkURI)
+	if err != nil {
+		return nil, err
+	}
+	if fixed := changedForGood(r.current.cfg, cfg); len(fixed) > 0 {
+		return nil, fmt.Errorf("%s: a change of %s needs a restart", r.file, strings.Join(fixed, ", "))
+	}
+	return openGeneration(ctx, cfg, r.health.next(), r.log)
+}
+
+// changedForGood returns the sections that a running server cannot take up, of
+// those that differ.
+func changedForGood(before, after *config.Config) []string {
+	var changed []string
+	fields := before.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		switch field.Name() {
+		case "backends", "keys", "profiles", "grants":
+			continue
+		}
+		if !proto.Equal(only(before, field), only(after, field)) {
+			changed = append(changed, string(field.Name()))
+		}
+	}
+	return changed
+}
+
+// only returns a configuration that has but one section of another.
+func only(cfg *config.Config, field protoreflect.FieldDescriptor) proto.Message {
+	part := cfg.ProtoReflect().New()
+	if cfg.ProtoReflect().Has(field) {
+		part.Set(field, cfg.ProtoReflect().Get(field))
+	}
+	return part.Interface()
+}
