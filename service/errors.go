@@ -13,9 +13,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/jotsmith/jotsmith/backends"
+	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -28,6 +31,7 @@ var (
 	errPanic           = errors.New("panic")
 	errTooManyWatches  = errors.New("too many watches")
 	errDraining        = errors.New("draining")
+	errConfigInvalid   = errors.New("configuration not taken up")
 )
 
 // Failure is one row of the table of errors on the wire.
@@ -48,7 +52,12 @@ var failureTable = []Failure{
 	{ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED", 0, "the caller is not known to this server"},
 	{policy.ErrNotGranted, codes.PermissionDenied, "NOT_GRANTED", 0, "this caller has no grant for this profile"},
 	{clock.ErrUntrusted, codes.FailedPrecondition, "CLOCK_UNTRUSTED", 0, "the server's clock cannot be trusted"},
+	{quota.ErrExceeded, codes.ResourceExhausted, "QUOTA_EXCEEDED", time.Second, "the caller's quota under its grant is used up for now"},
 	{errTooManyWatches, codes.ResourceExhausted, "QUOTA_EXCEEDED", 10 * time.Second, "too many watches are open"},
+	{errTooManyCalls, codes.ResourceExhausted, "OVERLOADED", 100 * time.Millisecond, "too many calls are under way"},
+	{errConfigInvalid, codes.FailedPrecondition, "CONFIG_INVALID", 0, "the configuration was not taken up"},
+	{halt.ErrHalted, codes.FailedPrecondition, "DISABLED", 0, "an operator has stopped this"},
+	{audit.ErrUnavailable, codes.Unavailable, "AUDIT_UNAVAILABLE", time.Second, "the audit record cannot be written, so nothing is minted"},
 	{signer.ErrOverloaded, codes.ResourceExhausted, "OVERLOADED", 100 * time.Millisecond, "too many calls wait for the key store"},
 	{signer.ErrNotReady, codes.Unavailable, "NOT_READY", time.Second, "the key has not been read from its store yet"},
 	{signer.ErrNoTime, codes.DeadlineExceeded, "DEADLINE_TOO_SHORT", 0, "too little time was left to sign; nothing was signed"},
@@ -90,17 +99,27 @@ func toStatus(err error) *status.Status {
 	}
 	for _, row := range failureTable {
 		if errors.Is(err, row.Is) {
+			if row.Is == errConfigInvalid { //nolint:errorlint // it is the row that is looked at
+				row.Message = err.Error() // which operators wrote, and they alone get
+			}
 			return row.status(row.retryInfo(err)...)
 		}
 	}
 	return internal.status()
 }
 
-// retryInfo says when to try again: as the backend said, else as the row says.
+// retrying is an error that knows when it may be over.
+type retrying interface {
+	error
+	RetryDelay() time.Duration
+}
+
+// retryInfo says when to try again: as the error says, else as the row says.
 func (f Failure) retryInfo(err error) []protoadapt.MessageV1 {
 	delay := f.Retry
-	var backendErr *backends.Error
-	if errors.As(err, &backendErr) && backendErr.RetryAfter > 0 && f.Retry > 0 {
+	if knows, ok := errors.AsType[retrying](err); ok && f.Retry > 0 {
+		delay = knows.RetryDelay()
+	} else if backendErr, ok := errors.AsType[*backends.Error](err); ok && backendErr.RetryAfter > 0 && f.Retry > 0 {
 		delay = backendErr.RetryAfter
 	}
 	if delay == 0 {

@@ -2,11 +2,14 @@ package service
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
+	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/quota"
 )
 
 // ExplainToken says what MintToken would answer, and signs nothing. Whoever has
@@ -49,12 +52,18 @@ func (s *Service) explain(caller authn.Caller, req *jotsmithv1.MintTokenRequest)
 	}
 	refuse(explained.Refusal)
 	approved := len(resp.Refusals) == 0
+	left, exceeded := s.Quotas.Look(grant, s.Clock.Wall())
+	refuse(exceeded)
+	refuse(s.mayMint(in, grant))
 	refuse(untrusted)
 	refuse(in.keyFault(grant.Profile()))
 	for _, d := range explained.Decisions {
 		resp.Decisions = append(resp.Decisions, &jotsmithv1.ClaimDecision{Name: d.Name, Rule: d.Rule, Doc: d.Doc, Present: d.Present})
 	}
 	resp.Limits = explained.Limits
+	if q := grant.Quota(); q != (policy.Quota{}) {
+		resp.Limits = append(resp.Limits, fmt.Sprintf("the grant %s gives each caller %s; %d are left now", grant.Rule(), quota.Words(q), left))
+	}
 	if !approved {
 		return resp, nil
 	}

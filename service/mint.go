@@ -14,12 +14,13 @@ import (
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/reuse"
 )
 
 // mint is the product: who asks has a grant for the profile, the profile's
 // rules make the claims set, and its key signs it, or has signed it before.
-func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (minted, error) {
+func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (minted, error) {
 	in, err := s.use()
 	if err != nil {
 		return minted{}, err
@@ -27,6 +28,12 @@ func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1
 	defer in.release()
 	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
+		return minted{}, err
+	}
+	if err := s.withinQuota(grant, watched); err != nil {
+		return minted{}, err
+	}
+	if err := s.mayMint(in, grant); err != nil {
 		return minted{}, err
 	}
 	asked, err := request(req)
@@ -41,11 +48,50 @@ func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1
 	if err != nil {
 		return minted{}, err
 	}
+	if err := s.recordReuse(ctx, in, draft, token); err != nil {
+		return minted{}, err
+	}
+	s.count(token, grant.Profile())
+	if watched && !token.Reused {
+		_ = s.Quotas.Take(grant, s.Clock.Wall()) // it was there when the watch looked
+	}
 	if token.Lasting() {
 		s.Expiry.Note(ctx, grant.Profile(), token.ExpireTime)
 	}
 	return minted{token, draft.Profile(), in}, nil
 }
+
+// withinQuota counts a request, or says why there may be none now. A watch is
+// counted when a token is signed for it, and not each time that it looks.
+func (s *Service) withinQuota(grant policy.Grant, watched bool) error {
+	if watched {
+		_, err := s.Quotas.Look(grant, s.Clock.Wall())
+		return err
+	}
+	return s.Quotas.Take(grant, s.Clock.Wall())
+}
+
+// mayMint says whether an operator lets the grant's profile be minted now.
+func (s *Service) mayMint(in *Generation, grant policy.Grant) error {
+	profile, ok := in.Claims.Profile(grant.Profile())
+	if s.Halt == nil || !ok {
+		return nil
+	}
+	return s.Halt.Check(profile.Key, profile.Name, grant.Caller().String())
+}
+
+// count counts a token that is handed out.
+func (s *Service) count(token reuse.Token, profile string) {
+	if token.Reused {
+		s.counts.reused.Add(1)
+		return
+	}
+	s.counts.minted.Add(1)
+	s.Expiry.Count(profile, token.KID, token.IssueTime, token.EndTime)
+}
+
+// counts is what was answered since the start.
+type counts struct{ minted, reused, failed atomic.Int64 }
 
 // minted is a token with what it was minted under.
 type minted struct {
@@ -105,6 +151,7 @@ func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenReques
 	call := s.begin(ctx, "MintToken", req.GetProfile())
 	caller, err := call.known()
 	if err != nil {
+		s.recordRefusal(ctx, caller, req.GetProfile(), err)
 		return nil, call.end(ctx, err)
 	}
 	resp, err := s.mintResponse(ctx, caller, req)
@@ -112,8 +159,9 @@ func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenReques
 }
 
 func (s *Service) mintResponse(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
-	token, err := s.mint(ctx, caller, req)
+	token, err := s.mint(ctx, caller, req, false)
 	if err != nil {
+		s.recordRefusal(ctx, caller, req.GetProfile(), err)
 		return nil, err
 	}
 	return token.response()

@@ -41,11 +41,6 @@ type ServerConfig struct {
 // NewServer returns the gRPC server of one listener, with every bound set and
 // all services registered.
 func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
-	onPanic := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
-		// The value of a panic may hold anything, so its type alone is logged.
-		cfg.Log.ErrorContext(ctx, "panic in a call", "type", fmt.Sprintf("%T", p))
-		return toStatus(errPanic).Err()
-	})
 	server := grpc.NewServer(
 		grpc.Creds(cfg.Credentials),
 		grpc.ConnectionTimeout(handshake),
@@ -63,8 +58,8 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 			MinTime:             minPing,
 			PermitWithoutStream: true,
 		}),
-		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(onPanic)),
-		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic)),
+		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log), s.gate.unary),
+		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic(cfg.Log))),
 	)
 	jotsmithv1.RegisterTokenServiceServer(server, s)
 	jotsmithv1.RegisterProfileServiceServer(server, s)
@@ -74,4 +69,17 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 		reflection.Register(server)
 	}
 	return server
+}
+
+// onPanic turns a panic into one INTERNAL error.
+func onPanic(log *slog.Logger) recovery.Option {
+	return recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
+		// The value of a panic may hold anything, so its type alone is logged.
+		log.ErrorContext(ctx, "panic in a call", "type", fmt.Sprintf("%T", p))
+		return toStatus(errPanic).Err()
+	})
+}
+
+func recoverUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return recovery.UnaryServerInterceptor(onPanic(log))
 }

@@ -10,11 +10,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -26,17 +29,24 @@ type Generation struct {
 	Policy *policy.Policy
 	Claims *claims.Catalog
 	Signer *signer.Signer
+
+	// Bearers knows callers by their tokens; nil where none is accepted.
+	Bearers Bearers
 }
 
 // Config is what New needs; all of it stays the caller's.
 type Config struct {
-	First   *Generation
-	Clock   *clock.Clock
-	Tokens  *reuse.Cache
-	Expiry  *ledger.Ledger // the newest expiry of each profile whose tokens last
-	Watches WatchLimits
-	Random  io.Reader // for jitter alone
-	Log     *slog.Logger
+	First    *Generation
+	Clock    *clock.Clock
+	Tokens   *reuse.Cache
+	Quotas   *quota.Buckets // nil counts nothing
+	MaxCalls int            // under way at once; 0 is no bound
+	Expiry   *ledger.Ledger // the newest expiry of each profile whose tokens last
+	Watches  WatchLimits
+	Halt     *halt.Switch
+	Audit    *audit.Log // nil records nothing
+	Random   io.Reader  // for jitter alone
+	Log      *slog.Logger
 }
 
 // Service answers TokenService, ProfileService and KeyService. It is safe for
@@ -48,11 +58,13 @@ type Service struct {
 	Config
 	current atomic.Pointer[Generation]
 	watches *watches
+	gate    *gate
+	counts  counts
 }
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{Config: cfg, watches: newWatches(cfg.Watches)}
+	s := &Service{Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls)}
 	s.current.Store(cfg.First)
 	return s
 }
@@ -90,9 +102,12 @@ func (s *Service) KeysChanged() { s.watches.changed() }
 func (s *Service) Drain() { s.watches.drain() }
 
 // stillKnown refuses a caller whose certificate has expired since the
-// connection was made.
+// connection was made, or his token since the call began.
 func (s *Service) stillKnown(caller authn.Caller) error {
 	if caller.Expires() && caller.Expired(s.Clock.Wall()) {
+		if _, ok := caller.Token(); ok {
+			return unauthenticated("bearer token has expired since the call began")
+		}
 		return unauthenticated("client certificate has expired since the connection was made")
 	}
 	return nil
@@ -112,7 +127,7 @@ type call struct {
 }
 
 func (s *Service) begin(ctx context.Context, method, profile string) call {
-	caller, err := authn.FromContext(ctx)
+	caller, err := s.caller(ctx)
 	return call{s, method, profile, time.Now(), caller, err}
 }
 
@@ -134,6 +149,7 @@ func (c *call) end(ctx context.Context, err error, more ...slog.Attr) error {
 	var st *status.Status // nil is OK
 	level := slog.LevelInfo
 	if err != nil {
+		c.service.counts.failed.Add(1)
 		st = toStatus(err)
 		if operatorsFault(st.Code()) {
 			level = slog.LevelError

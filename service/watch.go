@@ -87,8 +87,9 @@ func (w *watch) look(ctx context.Context) error {
 	if err := w.service.watchable(w.caller, w.request); err != nil {
 		return err
 	}
-	token, err := w.service.mint(ctx, w.caller, w.request)
+	token, err := w.service.mint(ctx, w.caller, w.request, true)
 	if err != nil {
+		w.service.recordRefusal(ctx, w.caller, w.request.GetProfile(), err)
 		return w.later(err)
 	}
 	if w.sent > 0 && token.Compact == w.held.Compact {

@@ -53,6 +53,13 @@ func (w *watches) leave(name string) {
 	}
 }
 
+// count returns how many watches are open.
+func (w *watches) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.total
+}
+
 // next returns what is closed at the next change.
 func (w *watches) next() <-chan struct{} {
 	w.mu.Lock()

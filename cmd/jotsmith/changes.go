@@ -47,6 +47,11 @@ func (s *server) changes(ctx context.Context, trigger chan<- struct{}) error {
 			return nil
 		case <-hangups:
 			s.log.InfoContext(ctx, "hangup")
+			if s.service.Audit != nil { // which logrotate may have moved
+				if err := s.service.Audit.Reopen(); err != nil {
+					s.log.ErrorContext(ctx, "audit log not opened anew", "error", err)
+				}
+			}
 			pull()
 		case <-changed:
 			s.log.InfoContext(ctx, "files changed")

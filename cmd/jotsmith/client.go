@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/jotsmith/jotsmith/service/authn"
 )
 
 // defaultAddress is where the commands look for a server that nobody names.
@@ -24,6 +28,7 @@ type client struct {
 	ca         string
 	cert, key  string
 	serverName string
+	bearerFile string
 }
 
 // addFlags adds the flags; each falls back on an environment variable.
@@ -39,6 +44,7 @@ func (c *client) addFlags(flags *pflag.FlagSet) {
 	add(&c.cert, "tls-cert", "JOTSMITH_TLS_CERT", "", "PEM file of the client certificate")
 	add(&c.key, "tls-key", "JOTSMITH_TLS_KEY", "", "PEM file of its private key")
 	add(&c.serverName, "tls-server-name", "JOTSMITH_TLS_SERVER_NAME", "", "the name in the server's certificate, if it is not HOST")
+	add(&c.bearerFile, "bearer-file", "JOTSMITH_BEARER_FILE", "", "file of a token that makes the caller known; read again for each call")
 }
 
 // dial returns a connection, which is made at the first call.
@@ -66,18 +72,74 @@ func (c *client) dial() (*grpc.ClientConn, error) {
 	if (c.cert == "") != (c.key == "") {
 		return nil, fail(exitUsage, errors.New("--tls-cert and --tls-key go together"))
 	}
-	if c.cert == "" {
-		return nil, fail(exitUsage, errors.New("a server at HOST:PORT wants a client certificate; set --tls-cert and --tls-key"))
+	if c.cert == "" && c.bearerFile == "" {
+		return nil, fail(exitUsage, errors.New("a server at HOST:PORT wants a client certificate or a token; set --tls-cert and --tls-key, or --bearer-file"))
 	}
-	certificate, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return nil, fail(exitUsage, fmt.Errorf("client certificate: %w", err))
+	if c.cert != "" {
+		certificate, err := tls.LoadX509KeyPair(c.cert, c.key)
+		if err != nil {
+			return nil, fail(exitUsage, fmt.Errorf("client certificate: %w", err))
+		}
+		cfg.Certificates = []tls.Certificate{certificate}
 	}
-	cfg.Certificates = []tls.Certificate{certificate}
 	return c.connect("dns:///"+c.address, credentials.NewTLS(cfg))
 }
 
 func (c *client) connect(target string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(creds), grpc.WithUserAgent("jotsmith/"+versionText()))
+	options := []grpc.DialOption{grpc.WithTransportCredentials(creds), grpc.WithUserAgent("jotsmith/" + versionText())}
+	if c.bearerFile != "" {
+		bearer := bearerFile{c.bearerFile}
+		if _, err := bearer.read(); err != nil { // which is better said before anybody is called
+			return nil, fail(exitUsage, err)
+		}
+		options = append(options, grpc.WithPerRPCCredentials(bearer))
+	}
+	conn, err := grpc.NewClient(target, options...)
 	return conn, fail(exitUsage, err)
+}
+
+// bearerFile is the token in a file, which whoever wrote it may replace at any
+// time, as Kubernetes does.
+type bearerFile struct {
+	path string
+}
+
+// GetRequestMetadata returns what a call carries.
+func (b bearerFile) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	token, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"authorization": "Bearer " + token}, nil
+}
+
+// RequireTransportSecurity is false because a Unix socket has none, and
+// everything else that dial makes is TLS.
+func (bearerFile) RequireTransportSecurity() bool { return false }
+
+func (b bearerFile) read() (string, error) {
+	info, err := os.Stat(b.path)
+	if err != nil {
+		return "", fmt.Errorf("--bearer-file: %w", err)
+	}
+	if !info.Mode().IsRegular() { // a pipe could be read only once
+		return "", fmt.Errorf("--bearer-file: %s is not a regular file", b.path)
+	}
+	file, err := os.Open(b.path)
+	if err != nil {
+		return "", fmt.Errorf("--bearer-file: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, authn.MaxBearer+2))
+	if err != nil {
+		return "", fmt.Errorf("--bearer-file: %w", err)
+	}
+	token := strings.TrimSpace(string(data))
+	switch {
+	case len(data) > authn.MaxBearer+1:
+		return "", fmt.Errorf("--bearer-file: %s is longer than a token can be", b.path)
+	case token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", fmt.Errorf("--bearer-file: %s does not hold a token alone", b.path)
+	}
+	return token, nil
 }

@@ -38,6 +38,7 @@ A PKCS#11 token's PIN is used as serve would use it; a wrong one counts as a try
 			}
 			if !offline {
 				log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+				cfg.Audit = nil // a server that runs has it open, and only one can
 				s, err := wire(cmd.Context(), args[0], cfg, log)
 				if err != nil {
 					return fail(exitConfig, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,6 +53,12 @@ func fail(code int, err error) error {
 // fault turns the status of a failed RPC into what a person reads: the reason,
 // the message, the violations, and when to try again.
 func (c *client) fault(err error) error {
+	return serverFault(err, c.address, "--address or JOTSMITH_ADDRESS")
+}
+
+// serverFault is what a command says of an error of the server at an address,
+// which how says how to set.
+func serverFault(err error, address, how string) error {
 	st, ok := status.FromError(err)
 	if !ok {
 		return fail(exitFailure, err)
@@ -66,10 +73,12 @@ func (c *client) fault(err error) error {
 		}
 	}
 	switch {
+	case reason == "CONFIG_INVALID":
+		return fail(exitConfig, errors.New(st.Message()))
 	case reason != "":
 		err = fmt.Errorf("%s: %s%s", reason, st.Message(), retry)
 	case st.Code() == codes.Unavailable: // nothing that Jotsmith says lacks a reason
-		err = fmt.Errorf("cannot reach the server at %s (--address or JOTSMITH_ADDRESS): %s", c.address, st.Message())
+		err = fmt.Errorf("cannot reach the server at %s (%s): %s", address, how, st.Message())
 	default:
 		err = fmt.Errorf("%s: %s", st.Code(), st.Message())
 	}

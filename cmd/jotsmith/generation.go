@@ -9,6 +9,8 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/audit"
+	"github.com/jotsmith/jotsmith/service/authn/oidc"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
@@ -27,7 +29,11 @@ type generation struct {
 
 // openGeneration opens the key stores of a configuration, reads every key and
 // has it sign a canary. When it fails, all that it opened is closed again.
-func openGeneration(ctx context.Context, cfg *config.Config, health *generationHealth, log *slog.Logger) (_ *generation, err error) {
+func openGeneration(ctx context.Context, cfg *config.Config, health *generationHealth, records *audit.Log, tokenKeys *oidc.Keys, log *slog.Logger) (_ *generation, err error) {
+	bearers, err := openIssuers(ctx, cfg, tokenKeys)
+	if err != nil {
+		return nil, err
+	}
 	stores := map[string]signer.Store{}
 	defer func() {
 		if err != nil {
@@ -55,6 +61,7 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 		Random:   rand.Reader,
 		Log:      log,
 		OnHealth: health.set,
+		Record:   service.NewRecorder(records, cfg.Generation),
 	})
 	if err != nil {
 		return nil, err
@@ -66,8 +73,10 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 		Generation: &service.Generation{
 			ID:     cfg.Generation,
 			Policy: policy.New(cfg.PolicyRules),
-			Claims: claims.New(cfg.ClaimProfiles, rand.Reader),
+			Claims: claims.New(cfg.ClaimProfiles, rand.Reader, cfg.Narrowings()...),
 			Signer: keys,
+
+			Bearers: bearers,
 		},
 		cfg:    cfg,
 		health: health,

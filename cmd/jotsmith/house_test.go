@@ -23,17 +23,22 @@ const module = "github.com/jotsmith/jotsmith"
 // backend to anything but package backends, from anything to cmd.
 func TestImportsPointDown(t *testing.T) {
 	allowed := map[string][]string{
-		"service/token":  {},
-		"service/authn":  {},
-		"service/policy": {"service/authn"},
-		"service/claims": {"service/policy"},
-		"service/clock":  {},
-		"service/ledger": {},
-		"service/signer": {"service/claims", "service/token", "backends"},
-		"service/reuse":  {"service/claims", "service/clock", "service/signer", "service/token", "backends"},
+		"service/token":      {},
+		"service/authn":      {},
+		"service/policy":     {"service/authn"},
+		"service/claims":     {"service/policy"},
+		"service/clock":      {},
+		"service/ledger":     {},
+		"service/audit":      {},
+		"service/halt":       {},
+		"service/quota":      {"service/policy"},
+		"service/authn/oidc": {"service/authn"},
+		"service/signer":     {"service/claims", "service/token", "backends"},
+		"service/reuse":      {"service/claims", "service/clock", "service/signer", "service/token", "backends"},
 		"service": {
 			"service/authn", "service/policy", "service/claims", "service/clock", "service/reuse",
-			"service/signer", "service/ledger", "backends", "proto/jotsmith/v1",
+			"service/signer", "service/ledger", "service/audit", "service/halt", "service/quota",
+			"backends", "proto/jotsmith/v1",
 		},
 		"backends": {},
 	}

@@ -54,6 +54,10 @@ func describeListener(l *configv1.Listener) (address, credentials.TransportCrede
 	if err != nil {
 		return address{}, nil, fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
 	}
+	where := address{network: "tcp", name: t.GetAddress()}
+	if t.GetClientCaFile() == "" { // only a bearer token makes a caller known here
+		return where, authn.TLSCredentialsForBearers(certificate, nil), nil
+	}
 	pem, err := os.ReadFile(t.GetClientCaFile())
 	if err != nil {
 		return address{}, nil, fmt.Errorf("client CA of %s: %w", t.GetAddress(), err)
@@ -62,7 +66,10 @@ func describeListener(l *configv1.Listener) (address, credentials.TransportCrede
 	if !pool.AppendCertsFromPEM(pem) {
 		return address{}, nil, fmt.Errorf("client CA of %s: %s holds no PEM certificate", t.GetAddress(), t.GetClientCaFile())
 	}
-	return address{network: "tcp", name: t.GetAddress()}, authn.TLSCredentials(certificate, pool), nil
+	if t.GetClientCertificateOptional() {
+		return where, authn.TLSCredentialsForBearers(certificate, pool), nil
+	}
+	return where, authn.TLSCredentials(certificate, pool), nil
 }
 
 // privateFile refuses a private key that others can read.

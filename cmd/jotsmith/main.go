@@ -12,6 +12,13 @@
 //	jotsmith config schema                print its JSON Schema
 //	jotsmith key describe URI             print the public half of a key
 //	jotsmith key list                     print a server's keys as a JWK Set
+//	jotsmith grants test --as CALLER      say what a caller may mint, without a server
+//	jotsmith audit verify PATH            follow the chain of an audit record
+//	jotsmith audit query PATH             find the records of tokens
+//	jotsmith status                       say what a server is doing
+//	jotsmith reload                       have it read its configuration anew
+//	jotsmith kill profile P               stop minting, at once and over restarts
+//	jotsmith enable profile P             let it go on
 //	jotsmith version                      print the version
 //
 // `jotsmith COMMAND --help` says more and shows examples.
@@ -76,7 +83,8 @@ Exit codes:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	group(root, newServe(), newToken(), newInspect(), newProfile(), newConfig(), newKey(), newVersion())
+	group(root, newServe(), newToken(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
+		newStatus(), newReload(), newKill(), newEnable(), newVersion())
 	return root
 }
 

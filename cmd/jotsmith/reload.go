@@ -15,6 +15,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/authn/oidc"
 )
 
 // reloader takes up changed configurations: a whole new generation is built and
@@ -25,6 +26,8 @@ type reloader struct {
 	service *service.Service
 	health  *keyHealth
 	log     *slog.Logger
+
+	tokenKeys *oidc.Keys // of the issuers, which outlive a generation
 
 	requests chan chan<- error
 	current  *generation // Run's alone, once it runs
@@ -41,13 +44,19 @@ type reloadStatus struct {
 	err        error // of the newest configuration; nil where it was taken up
 }
 
-func newReloader(file string, first *generation, svc *service.Service, health *keyHealth, log *slog.Logger) *reloader {
+func newReloader(file string, first *generation, svc *service.Service, health *keyHealth, tokenKeys *oidc.Keys, log *slog.Logger) *reloader {
 	r := &reloader{
-		file: file, service: svc, health: health, log: log, current: first,
+		file: file, service: svc, health: health, log: log, tokenKeys: tokenKeys, current: first,
 		requests: make(chan chan<- error),
 	}
 	r.status.Store(&reloadStatus{generation: first.ID, since: time.Now(), taken: 1})
 	return r
+}
+
+// report returns what became of the configurations so far.
+func (r *reloader) report() service.ReloadStatus {
+	status := r.status.Load()
+	return service.ReloadStatus{Since: status.since, Taken: status.taken, Refused: status.refused, Err: status.err}
 }
 
 // run watches over the keys of the generation that answers, and reloads
@@ -122,7 +131,7 @@ func (r *reloader) build(ctx context.Context) (*generation, error) {
 	if fixed := changedForGood(r.current.cfg, cfg); len(fixed) > 0 {
 		return nil, fmt.Errorf("%s: a change of %s needs a restart", r.file, strings.Join(fixed, ", "))
 	}
-	return openGeneration(ctx, cfg, r.health.next(), r.log)
+	return openGeneration(ctx, cfg, r.health.next(), r.service.Audit, r.tokenKeys, r.log)
 }
 
 // changedForGood returns the sections that a running server cannot take up, of
@@ -133,7 +142,7 @@ func changedForGood(before, after *config.Config) []string {
 	for i := range fields.Len() {
 		field := fields.Get(i)
 		switch field.Name() {
-		case "backends", "keys", "profiles", "grants":
+		case "backends", "keys", "profiles", "grants", "issuers":
 			continue
 		}
 		if !proto.Equal(only(before, field), only(after, field)) {

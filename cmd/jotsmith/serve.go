@@ -74,6 +74,9 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 	trigger := make(chan struct{}, 1)
 	group.Go(func() error { return s.reloader.run(running, trigger) })
 	group.Go(func() error { return s.changes(running, trigger) })
+	if s.service.Audit != nil {
+		group.Go(func() error { return s.service.Audit.Run(running) })
+	}
 	for _, l := range s.listeners {
 		s.log.InfoContext(ctx, "listening", "address", l.String())
 		group.Go(func() error { return l.server.Serve(l.listener) })

@@ -9,8 +9,12 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/audit"
+	"github.com/jotsmith/jotsmith/service/authn/oidc"
 	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/ledger"
+	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
 )
 
@@ -30,15 +34,34 @@ type server struct {
 // it opened is closed again.
 func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
 	keyHealth := newKeyHealth()
-	first, err := openGeneration(ctx, cfg, keyHealth.next(), log)
+	var svc *service.Service // which is there before the first checkpoint
+	records, err := openAudit(cfg, log, func(ctx context.Context, digest [32]byte) ([64]byte, error) {
+		return svc.SignCheckpoint(ctx, cfg.GetAudit().GetCheckpointKey(), digest)
+	})
 	if err != nil {
 		return nil, err
 	}
+	tokenKeys := oidc.NewKeys(oidc.KeysConfig{Now: time.Now, Random: rand.Reader, Log: log})
+	var first *generation
 	defer func() {
-		if err != nil {
+		if err == nil {
+			return
+		}
+		tokenKeys.Close()
+		if first != nil {
 			err = errors.Join(err, first.close())
 		}
+		if records != nil {
+			err = errors.Join(err, records.Close())
+		}
 	}()
+	if first, err = openGeneration(ctx, cfg, keyHealth.next(), records, tokenKeys, log); err != nil {
+		return nil, err
+	}
+	stops, err := halt.Open(cfg.GetAdmin().GetStateFile())
+	if err != nil {
+		return nil, err
+	}
 
 	expiry, err := ledger.Open(cfg.GetLedgerFile(), log)
 	if err != nil {
@@ -46,14 +69,19 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	}
 	limits := cfg.GetLimits()
 	tokens := reuse.New(reuse.Config{MaxBytes: uint64(limits.GetTokenCacheMib()) << 20, Random: rand.Reader, Log: log})
-	svc := service.New(service.Config{
+	svc = service.New(service.Config{
 		First:   first.Generation,
 		Clock:   clock.System(),
 		Tokens:  tokens,
 		Expiry:  expiry,
 		Watches: service.WatchLimits{PerCaller: int(limits.GetMaxWatchesPerCaller()), Total: int(limits.GetMaxWatches())},
+		Halt:    stops,
+		Quotas:  quota.New(quota.MaxBuckets),
+		Audit:   records,
 		Random:  rand.Reader,
 		Log:     log,
+
+		MaxCalls: int(limits.GetMaxCalls()),
 	})
 	keyHealth.onChange = svc.KeysChanged
 	keyHealth.adopt(first.health)
@@ -62,7 +90,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		service:  svc,
 		tokens:   tokens,
 		health:   keyHealth,
-		reloader: newReloader(file, first, svc, keyHealth, log),
+		reloader: newReloader(file, first, svc, keyHealth, tokenKeys, log),
 		grace:    limits.GetShutdownGrace().AsDuration(),
 		log:      log,
 	}
@@ -80,8 +108,51 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		})
 		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer})
 	}
+	if a := cfg.GetAdmin(); a != nil {
+		s.listeners = append(s.listeners, &listener{
+			address: address{"unix", a.GetPath(), 0o600},
+			server: service.NewAdmin(service.AdminConfig{
+				Service: svc,
+				UIDs:    a.GetUids(),
+				Version: versionText(),
+				Start:   time.Now(),
+				Reload:  s.reloader.ask,
+				Status:  s.reloader.report,
+				Log:     log,
+			}),
+		})
+	}
 	return s, nil
 }
 
-// close closes what wire has opened and serve has not yet run.
-func (s *server) close() error { return s.reloader.current.close() }
+// close closes the key stores and then the record, in which the last checkpoint
+// is by then. Nothing must be running any more.
+func (s *server) close() error {
+	err := s.reloader.current.close()
+	s.reloader.tokenKeys.Close()
+	if s.service.Audit != nil {
+		err = errors.Join(err, s.service.Audit.Close())
+	}
+	return err
+}
+
+// openAudit opens the record of every token; nil where the configuration wants
+// none.
+func openAudit(cfg *config.Config, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, error)) (*audit.Log, error) {
+	a := cfg.GetAudit()
+	if a == nil {
+		return nil, nil
+	}
+	out := audit.Config{
+		Path:     a.GetFile(),
+		Sync:     audit.Mode(a.GetSync()),
+		MaxBytes: int64(a.GetMaxFileMib()) << 20,
+		Log:      log,
+	}
+	if name := a.GetCheckpointKey(); name != "" {
+		out.Checkpoint = &audit.Checkpoint{
+			Every: a.GetCheckpointInterval().AsDuration(), KID: cfg.GetKeys()[name].GetKid(), Sign: sign,
+		}
+	}
+	return audit.Open(out)
+}

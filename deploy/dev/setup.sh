@@ -18,6 +18,12 @@ needed() {
 		/usr/include/stdio.h libc6-dev
 		/etc/ssl/certs/ca-certificates.crt ca-certificates
 	END
+	# Node may have come by other ways than Debian's.
+	for command in node:nodejs npm:npm; do
+		if ! command -v "${command%:*}" >/dev/null; then
+			echo "- ${command#*:}"
+		fi
+	done
 	# Debian splits venv off python3; other Pythons have it.
 	if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
 		echo "- python3-venv"
@@ -48,6 +54,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 deploy/dev/kms.sh install
+deploy/dev/oidc/install.sh >/dev/null
 
 # PyJWT and grpcio in a virtual environment: a verifier of tokens that is not
 # ours and not in Go, and a caller in another language.

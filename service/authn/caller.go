@@ -2,7 +2,8 @@
 //
 // A Caller is worked out once, in the connection's handshake, from what cannot
 // be chosen by the other side: the kernel's word on a Unix socket, the client
-// certificate on TLS. What a caller may do is not decided here.
+// certificate on TLS. A call that carries a bearer token has its caller from
+// that instead (package oidc). What a caller may do is not decided here.
 package authn
 
 import (
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,10 +31,19 @@ type Names struct {
 	Emails []string
 }
 
+// Token is what a verified token of an OpenID Connect issuer says of its
+// holder.
+type Token struct {
+	Issuer  string            // the issuer's name in the configuration
+	Subject string            // sub
+	Claims  map[string]string // its claims that are strings, and numbers and booleans as JSON writes them; not to be changed
+}
+
 // Caller is an authenticated caller. The zero Caller is nobody.
 type Caller struct {
 	unix     *Unix
 	names    *Names
+	token    *Token
 	label    string
 	notAfter time.Time
 }
@@ -40,6 +51,24 @@ type Caller struct {
 // FromUnix returns the caller known by the peer credentials of a Unix socket.
 func FromUnix(cred Unix) Caller {
 	return Caller{unix: &cred, label: fmt.Sprintf("unix:uid=%d,gid=%d", cred.UID, cred.GID)}
+}
+
+// FromToken returns the caller known by a token that was verified and is valid
+// until notAfter.
+func FromToken(token Token, notAfter time.Time) Caller {
+	return Caller{token: &token, label: "oidc:" + token.Issuer + ":" + plain(token.Subject), notAfter: notAfter}
+}
+
+// plain is text as it is if it has printable ASCII alone, without spaces and
+// quotes, and otherwise quoted: in a log, no text looks like two, or like
+// another.
+func plain(text string) string {
+	for _, c := range []byte(text) {
+		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return strconv.QuoteToASCII(text)
+		}
+	}
+	return text
 }
 
 // FromCertificate returns the caller known by a client certificate, which the
@@ -85,13 +114,13 @@ func (n *Names) label() (string, bool) {
 }
 
 // Known says whether there is a caller.
-func (c Caller) Known() bool { return c.unix != nil || c.names != nil }
+func (c Caller) Known() bool { return c.unix != nil || c.names != nil || c.token != nil }
 
 // Expires says whether what made the caller known can be over.
 func (c Caller) Expires() bool { return !c.notAfter.IsZero() }
 
-// Expired says whether the certificate that made the caller known, or one that
-// it chains to, is over: a connection may outlive them.
+// Expired says whether what made the caller known is over: his token, or his
+// certificate or one that it chains to. A connection may outlive them.
 func (c Caller) Expired(now time.Time) bool {
 	return !c.notAfter.IsZero() && now.After(c.notAfter)
 }
@@ -110,6 +139,28 @@ func (c Caller) Names() (Names, bool) {
 		return Names{}, false
 	}
 	return *c.names, true
+}
+
+// Token returns what his token says, if the caller is known by one.
+func (c Caller) Token() (Token, bool) {
+	if c.token == nil {
+		return Token{}, false
+	}
+	return *c.token, true
+}
+
+// Proof says how the caller is known: "peercred", "mtls", or "oidc:" and the
+// issuer's name in the configuration. It is empty for nobody.
+func (c Caller) Proof() string {
+	switch {
+	case c.unix != nil:
+		return "peercred"
+	case c.names != nil:
+		return "mtls"
+	case c.token != nil:
+		return "oidc:" + c.token.Issuer
+	}
+	return ""
 }
 
 // String names the caller for logs, as in "unix:uid=1000,gid=1000" or

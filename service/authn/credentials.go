@@ -19,6 +19,8 @@ type identity struct {
 	reason error
 }
 
+var errNeither = errors.New("neither a client certificate nor a bearer token")
+
 // AuthType names the kind of identity for gRPC.
 func (i identity) AuthType() string { return "jotsmith" }
 
@@ -76,17 +78,36 @@ func (unixCredentials) OverrideServerName(string) error { return nil }
 // so that every connection is checked against the CAs of its time
 // (CVE-2025-68121).
 func TLSCredentials(certificate tls.Certificate, clientCAs *x509.CertPool) credentials.TransportCredentials {
-	return tlsCredentials{credentials.NewTLS(&tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		Certificates:           []tls.Certificate{certificate},
-		ClientAuth:             tls.RequireAndVerifyClientCert,
-		ClientCAs:              clientCAs,
-		SessionTicketsDisabled: true,
-	})}
+	return newTLS(certificate, tls.RequireAndVerifyClientCert, clientCAs)
+}
+
+// TLSCredentialsForBearers returns TLSCredentials that let in callers without a
+// certificate too. Their connection makes them nobody; only a bearer token
+// makes them known. A certificate that is sent must chain to clientCAs. Where
+// clientCAs is nil none is asked for.
+func TLSCredentialsForBearers(certificate tls.Certificate, clientCAs *x509.CertPool) credentials.TransportCredentials {
+	if clientCAs == nil { // with which crypto/tls would verify against the system's CAs
+		return newTLS(certificate, tls.NoClientCert, nil)
+	}
+	return newTLS(certificate, tls.VerifyClientCertIfGiven, clientCAs)
+}
+
+func newTLS(certificate tls.Certificate, auth tls.ClientAuthType, clientCAs *x509.CertPool) credentials.TransportCredentials {
+	return tlsCredentials{
+		TransportCredentials: credentials.NewTLS(&tls.Config{
+			MinVersion:             tls.VersionTLS13,
+			Certificates:           []tls.Certificate{certificate},
+			ClientAuth:             auth,
+			ClientCAs:              clientCAs,
+			SessionTicketsDisabled: true,
+		}),
+		optional: auth != tls.RequireAndVerifyClientCert,
+	}
 }
 
 type tlsCredentials struct {
 	credentials.TransportCredentials
+	optional bool // whether a caller may come without a certificate
 }
 
 func (c tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -95,6 +116,9 @@ func (c tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Aut
 		return nil, nil, err
 	}
 	tlsInfo, ok := info.(credentials.TLSInfo)
+	if ok && c.optional && len(tlsInfo.State.PeerCertificates) == 0 {
+		return conn, identity{CommonAuthInfo: tlsInfo.CommonAuthInfo, reason: errNeither}, nil
+	}
 	if !ok || len(tlsInfo.State.VerifiedChains) == 0 {
 		_ = conn.Close() // the handshake's own error is what matters
 		return nil, nil, errors.New("no verified client certificate")
@@ -110,5 +134,5 @@ func (c tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Aut
 }
 
 func (c tlsCredentials) Clone() credentials.TransportCredentials {
-	return tlsCredentials{c.TransportCredentials.Clone()}
+	return tlsCredentials{c.TransportCredentials.Clone(), c.optional}
 }

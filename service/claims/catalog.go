@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,9 @@ type Profile struct {
 	MaxAge      time.Duration // how long after iat a token without exp is accepted; 0 is not known
 
 	Reuse           Reuse
-	AnswerPublicKey bool // whether the answer carries the raw public key
+	AnswerPublicKey bool     // whether the answer carries the raw public key
+	AuditShows      []string // the claims whose values the audit record may show
+	RevocationURL   string   // the vendor's page where a key is revoked; empty where none is known
 }
 
 // LongLived is the longer life of tokens whose claim passes a named check.
@@ -98,14 +101,16 @@ type Request struct {
 // Catalog holds the profiles. It does not change and is safe for concurrent
 // use.
 type Catalog struct {
-	profiles map[string]*compiled
-	random   io.Reader
-	seen     *otter.Cache[seen, []member]
+	profiles   map[string]*compiled
+	narrowings map[string]*Narrowing // by rule
+	random     io.Reader
+	seen       *otter.Cache[seen, []member]
 }
 
-// seen is a text of claims that a profile has approved. Whoever asks for a
-// token that can be reused asks for it again and again, in the same words.
-type seen struct{ profile, claims string }
+// seen is a text of claims that a profile has approved, and a grant where it
+// narrows: what one grant lets through is nothing to another. Whoever asks for
+// a token that can be reused asks for it again and again, in the same words.
+type seen struct{ profile, rule, claims string }
 
 // seenBytes is about what the approved texts may take.
 const seenBytes = 4 << 20
@@ -116,7 +121,8 @@ type compiled struct {
 	header      []namedRule
 	rules       []namedRule
 	expires     bool
-	fingerprint string // the same for profiles whose tokens are the same
+	fixed       map[string]value // what the rules fix, parsed
+	fingerprint string           // the same for profiles whose tokens are the same
 }
 
 type namedRule struct {
@@ -125,15 +131,17 @@ type namedRule struct {
 	Rule
 }
 
-// New returns the catalog of the profiles, whose names must differ. UUIDs and
-// nonces are made from random; nil means crypto/rand.
-func New(profiles []Profile, random io.Reader) *Catalog {
+// New returns the catalog of the profiles, whose names must differ, and of what
+// rules of the policy hold them to beside, at most one a rule. UUIDs and nonces
+// are made from random; nil means crypto/rand.
+func New(profiles []Profile, random io.Reader, narrowings ...Narrowing) *Catalog {
 	if random == nil {
 		random = rand.Reader
 	}
 	c := &Catalog{
-		profiles: make(map[string]*compiled, len(profiles)),
-		random:   random,
+		profiles:   make(map[string]*compiled, len(profiles)),
+		narrowings: make(map[string]*Narrowing, len(narrowings)),
+		random:     random,
 		seen: otter.Must(&otter.Options[seen, []member]{
 			MaximumWeight: seenBytes,
 			Weigher: func(text seen, members []member) uint32 {
@@ -145,11 +153,19 @@ func New(profiles []Profile, random io.Reader) *Catalog {
 	for _, p := range profiles {
 		c.profiles[p.Name] = compile(p)
 	}
+	for _, n := range narrowings {
+		c.narrowings[n.Rule] = &n
+	}
 	return c
 }
 
 func compile(p Profile) *compiled {
-	entry := &compiled{Profile: p, expires: p.Expires(), header: inOrder(p.Header), rules: inOrder(p.Rules)}
+	entry := &compiled{Profile: p, expires: p.Expires(), header: inOrder(p.Header), rules: inOrder(p.Rules), fixed: map[string]value{}}
+	for _, rule := range entry.rules {
+		if v, err := parseFixed(rule.Fixed); rule.Fixed != nil && err == nil {
+			entry.fixed[rule.name] = v
+		}
+	}
 	digest := sha256.New()
 	_, _ = fmt.Fprintf(digest, "%q %q %q %t %v %v %v %v\n", p.Name, p.Key, p.Typ, p.OmitKID, p.Backdate, p.DefaultTTL, p.MaxAge, p.Reuse)
 	for _, rules := range [][]namedRule{entry.header, entry.rules} {
@@ -181,20 +197,38 @@ func (c *Catalog) Profile(name string) (*Profile, bool) {
 	return &p.Profile, true
 }
 
-// Prepare approves a request under the grant's profile, but for the time. It
-// fails with a *[Refusal] that names every fault of the request.
-func (c *Catalog) Prepare(grant policy.Grant, req Request) (Draft, error) {
+// granted returns the profile of a grant, and what the grant holds it to beside:
+// nil is nothing.
+func (c *Catalog) granted(grant policy.Grant) (*compiled, *Narrowing, error) {
 	p, ok := c.profiles[grant.Profile()]
 	if !ok || grant.Profile() == "" {
-		return Draft{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
+		return nil, nil, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
+	}
+	n := c.narrowings[grant.Rule()]
+	if n == nil && grant.Narrowed() { // never more than was meant
+		return nil, nil, fmt.Errorf("claims: nothing is known of how the grant %q narrows", grant.Rule())
+	}
+	return p, n, nil
+}
+
+// Names returns the names of all profiles, sorted.
+func (c *Catalog) Names() []string { return slices.Sorted(maps.Keys(c.profiles)) }
+
+// Prepare approves a request under the grant's profile and what the grant holds
+// it to beside, but for the time. It fails with a *[Refusal] that names every
+// fault of the request.
+func (c *Catalog) Prepare(grant policy.Grant, req Request) (Draft, error) {
+	p, narrowed, err := c.granted(grant)
+	if err != nil {
+		return Draft{}, err
 	}
 	var refusal Refusal
-	members, err := c.members(p, req.Claims, &refusal)
+	members, err := c.members(p, narrowed, req.Claims, &refusal)
 	if err != nil {
 		refusal.add("claims", err.Error())
 		return Draft{}, &refusal
 	}
-	ttl := p.ttl(req.TTL, members, &refusal)
+	ttl := p.ttl(req.TTL, narrowed.maxTTL(p.MaxTTL), members, &refusal)
 	atLeast := p.minRemaining(req.MinRemaining, ttl, &refusal)
 	if len(refusal.Violations) > 0 {
 		return Draft{}, &refusal
@@ -205,10 +239,10 @@ func (c *Catalog) Prepare(grant policy.Grant, req Request) (Draft, error) {
 // members returns the caller's claims, parsed and held to the rules, or says
 // what is wrong with them in the refusal or, where they cannot be read, in the
 // error.
-func (c *Catalog) members(p *compiled, text string, refusal *Refusal) ([]member, error) {
+func (c *Catalog) members(p *compiled, narrowed *Narrowing, text string, refusal *Refusal) ([]member, error) {
 	kept := text != "" && !p.OneTime()
 	if kept {
-		if members, ok := c.seen.GetIfPresent(seen{p.Name, text}); ok {
+		if members, ok := c.seen.GetIfPresent(seen{p.Name, narrowed.rule(), text}); ok {
 			return members, nil
 		}
 	}
@@ -217,8 +251,9 @@ func (c *Catalog) members(p *compiled, text string, refusal *Refusal) ([]member,
 		return nil, err
 	}
 	p.checkMembers(members, refusal)
+	narrowed.check(p, members, refusal)
 	if kept && len(refusal.Violations) == 0 {
-		c.seen.Set(seen{p.Name, strings.Clone(text)}, members)
+		c.seen.Set(seen{p.Name, narrowed.rule(), strings.Clone(text)}, members)
 	}
 	return members, nil
 }
@@ -252,11 +287,7 @@ func (p *compiled) checkMembers(members []member, refusal *Refusal) {
 // given returns the value that a claim will have, from the caller or fixed; nil
 // when it will not be there.
 func (p *compiled) given(name string, members []member) *value {
-	if fixed := p.Rules[name].Fixed; fixed != nil {
-		v, err := parseFixed(fixed)
-		if err != nil {
-			return nil
-		}
+	if v, fixed := p.fixed[name]; fixed {
 		return &v
 	}
 	return find(members, name)

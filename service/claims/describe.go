@@ -29,15 +29,15 @@ type Explanation struct {
 
 // Explain says what Prepare and At would make of a request.
 func (c *Catalog) Explain(grant policy.Grant, req Request, now time.Time) (Explanation, error) {
-	p, ok := c.profiles[grant.Profile()]
-	if !ok || grant.Profile() == "" {
-		return Explanation{}, fmt.Errorf("claims: no profile %q for the grant", grant.Profile())
+	p, narrowed, err := c.granted(grant)
+	if err != nil {
+		return Explanation{}, err
 	}
-	out := Explanation{Limits: p.Limits()}
+	out := Explanation{Limits: narrowed.limits(p)}
 	draft, err := c.Prepare(grant, req)
 	if err != nil {
 		out.Refusal = err
-		out.Decisions = p.Decisions()
+		out.Decisions = narrowed.explain(p.Decisions())
 		for i := range out.Decisions {
 			out.Decisions[i].Present = false
 		}
@@ -47,7 +47,7 @@ func (c *Catalog) Explain(grant policy.Grant, req Request, now time.Time) (Expla
 		return Explanation{}, err
 	}
 	out.TTL = draft.ttl
-	out.Decisions = p.decisions(draft.has)
+	out.Decisions = narrowed.explain(p.decisions(draft.has))
 	return out, nil
 }
 

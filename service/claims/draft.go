@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/jotsmith/jotsmith/service/policy"
 )
@@ -62,6 +66,23 @@ func (d Draft) Identity() string {
 	return string(b)
 }
 
+// Given is a claim as the caller gave it.
+type Given struct {
+	Name  string
+	Value jsontext.Value // compact JSON
+}
+
+// Given returns the claims that the caller gave, by name. They are for the audit
+// record and no log.
+func (d Draft) Given() []Given {
+	given := make([]Given, 0, len(d.members))
+	for i := range d.members {
+		given = append(given, Given{d.members[i].name, d.members[i].value.appendJSON(nil)})
+	}
+	slices.SortFunc(given, func(a, b Given) int { return strings.Compare(a.Name, b.Name) })
+	return given
+}
+
 // At makes the header and the claims set of a token issued at now. It fails
 // only where there is no randomness.
 func (d Draft) At(now time.Time) (Set, error) {
@@ -82,8 +103,15 @@ func (d Draft) At(now time.Time) (Set, error) {
 		if len(payload) > 1 {
 			payload = append(payload, ',')
 		}
-		if payload, err = d.appendValue(append(payload, rule.prefix...), rule, set.times); err != nil {
+		payload = append(payload, rule.prefix...)
+		start := len(payload)
+		if payload, err = d.appendValue(payload, rule, set.times); err != nil {
 			return Set{}, err
+		}
+		if rule.name == "jti" { // RFC 7519 section 4.1.7: a string, which these rules make sure of
+			if id, err := jsontext.AppendUnquote(nil, payload[start:]); err == nil {
+				set.jti = string(id)
+			}
 		}
 	}
 	payload = append(payload, '}')

@@ -15,6 +15,7 @@ type Set struct {
 	draft   Draft
 	header  []byte // further members of the header, each with a comma ahead
 	payload []byte
+	jti     string
 	times
 }
 
@@ -46,6 +47,12 @@ func (s Set) Header() []byte { return s.header }
 // Payload returns the claims set as compact JSON. It must not be changed. It
 // is nil for the zero Set.
 func (s Set) Payload() []byte { return s.payload }
+
+// JTI returns the token's own id; empty where it has none.
+func (s Set) JTI() string { return s.jti }
+
+// Draft returns the request that the set was made for.
+func (s Set) Draft() Draft { return s.draft }
 
 // IssueTime returns iat.
 func (s Set) IssueTime() time.Time { return s.issue }

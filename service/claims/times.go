@@ -43,11 +43,12 @@ func (p *compiled) life(ttl time.Duration) time.Duration {
 }
 
 // ttl returns the time to live, or adds to the refusal why the one asked for
-// cannot be.
-func (p *compiled) ttl(asked *time.Duration, members []member, refusal *Refusal) time.Duration {
+// cannot be. The most is the profile's or, where it is less, the grant's, which
+// lowers the default too.
+func (p *compiled) ttl(asked *time.Duration, most time.Duration, members []member, refusal *Refusal) time.Duration {
 	switch {
 	case asked == nil && p.expires:
-		return p.DefaultTTL
+		return min(p.DefaultTTL, most)
 	case asked == nil:
 		return 0
 	case !p.expires:
@@ -63,8 +64,8 @@ func (p *compiled) ttl(asked *time.Duration, members []member, refusal *Refusal)
 		refusal.add("ttl", "is not positive")
 	case ttl%time.Second != 0:
 		refusal.add("ttl", "is not a whole number of seconds")
-	case ttl > p.MaxTTL:
-		refusal.add("ttl", fmt.Sprintf("is over this profile's limit of %s", seconds(p.MaxTTL)))
+	case ttl > most:
+		refusal.add("ttl", fmt.Sprintf("is over this profile's limit of %s", seconds(most)))
 	case p.MaxLifetime > 0 && ttl > p.MaxLifetime-p.Backdate:
 		p.checkLongLived(ttl, members, refusal)
 	}

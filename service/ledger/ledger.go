@@ -34,6 +34,9 @@ type Ledger struct {
 	newest  map[string]time.Time // by the name of the profile
 	asked   map[string]time.Time // what the disk has, or was to have; never before newest for long
 	writing bool                 // one caller writes, and looks again before it ends
+
+	aliveMu sync.Mutex
+	alive   map[series]*tally
 }
 
 // file is what stands in the file.
@@ -45,7 +48,7 @@ type file struct {
 // empty path keeps the ledger in memory. A file that cannot be one of a ledger
 // is refused; it is the operator who may lose what it says.
 func Open(path string, log *slog.Logger) (*Ledger, error) {
-	l := &Ledger{path: path, log: log, newest: map[string]time.Time{}, asked: map[string]time.Time{}}
+	l := &Ledger{path: path, log: log, newest: map[string]time.Time{}, asked: map[string]time.Time{}, alive: map[series]*tally{}}
 	if path == "" {
 		return l, nil
 	}

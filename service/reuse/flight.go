@@ -55,6 +55,7 @@ func (c *Cache) await(ctx context.Context, j job) (Token, error) {
 			if mine || f.made.serves(j.now, j.draft.MinRemaining()) {
 				token := f.made.token
 				token.Reused = !f.taken.CompareAndSwap(false, true)
+				token.Own = mine
 				return token, nil
 			}
 			// It began before this caller came, and he needs a younger one.
@@ -190,7 +191,7 @@ func mint(ctx context.Context, sign *signer.Signer, draft claims.Draft, now cloc
 		return Token{}, claims.Set{}, err
 	}
 	return Token{
-		Compact: signed.Token, KID: signed.KID,
+		Compact: signed.Token, KID: signed.KID, JTI: set.JTI(),
 		IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(), EndTime: set.EndTime(), RefreshTime: set.RefreshTime(),
 	}, set, nil
 }

@@ -26,9 +26,10 @@ import (
 // Token is a finished token and its times, which are those of claims.Set.
 type Token struct {
 	Compact                                     token.Compact
-	KID                                         string
+	KID, JTI                                    string
 	IssueTime, ExpireTime, EndTime, RefreshTime time.Time
 	Reused                                      bool // made for an earlier request
+	Own                                         bool // signed, and recorded, for this very call
 }
 
 // Lasting says whether the token is valid for more than a day, so that somebody
@@ -81,6 +82,7 @@ func New(cfg Config) *Cache {
 func (c *Cache) Token(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Token, error) {
 	if draft.Profile().OneTime() || draft.Life() == 0 {
 		made, _, err := mint(ctx, sign, draft, now)
+		made.Own = err == nil
 		return made, err
 	}
 	version, err := sign.Version(draft.Key())
@@ -99,6 +101,9 @@ func (c *Cache) Token(ctx context.Context, sign *signer.Signer, draft claims.Dra
 	token.Reused = true
 	return token, nil
 }
+
+// Forget drops every token that is kept, the shared ones too.
+func (c *Cache) Forget() { c.kept.InvalidateAll() }
 
 // Close refuses new signatures with backends.ErrClosed and waits for those
 // under way, which the signer's timeout bounds.

@@ -22,11 +22,14 @@ import (
 	"github.com/jotsmith/jotsmith/backends/backendtest"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/clock"
+	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -43,6 +46,8 @@ const (
 
 // Options changes what Start starts.
 type Options struct {
+	// Quota is that of the grant; the zero Quota is none.
+	Quota policy.Quota
 	// Wall is the server's clock; nil means time.Now.
 	Wall func() time.Time
 	// Timeout is the signer's; 0 means 10 s.
@@ -51,6 +56,10 @@ type Options struct {
 	MaxInFlight, MaxQueue int
 	// MaxWatches is how many watches a caller may open; 0 means 8.
 	MaxWatches int
+	// Audit, if set, records every token; it stays the test's.
+	Audit *audit.Log
+	// Halt, if set, can stop minting.
+	Halt *halt.Switch
 	// UID is whom the grant names; nil means the user that runs the test.
 	UID *uint32
 	// Credentials are the server's; nil means those of a Unix socket.
@@ -92,6 +101,7 @@ func Start(t testing.TB, opts Options) *Server {
 		Timeout: orDefault(opts.Timeout, defaultTimeout),
 		Random:  rand.Reader,
 		Log:     log,
+		Record:  service.NewRecorder(opts.Audit, Generation),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,14 +126,17 @@ func Start(t testing.TB, opts Options) *Server {
 	svc := service.New(service.Config{
 		First: &service.Generation{
 			ID:     Generation,
-			Policy: policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}}}),
+			Policy: policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}, Quota: opts.Quota}}),
 			Claims: claims.New(profiles, rand.Reader),
 			Signer: keys,
 		},
 		Clock:   clock.New(wall, func() time.Duration { return time.Since(start) }),
 		Tokens:  tokens,
+		Quotas:  quota.New(quota.MaxBuckets),
 		Expiry:  expiry,
 		Watches: service.WatchLimits{PerCaller: orDefault(opts.MaxWatches, 8), Total: 64},
+		Halt:    opts.Halt,
+		Audit:   opts.Audit,
 		Random:  rand.Reader,
 		Log:     log,
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/token"
 )
 
 const (
@@ -88,6 +89,16 @@ func (k *key) header(set claims.Set) []byte {
 	return append(append(header, set.Header()...), '}')
 }
 
+// token signs a set.
+func (k *key) token(ctx context.Context, set claims.Set) (Signed, error) {
+	input := token.NewSigningInput(k.header(set), set.Payload())
+	signature, err := k.sign(ctx, set.Grant().Caller().String(), sha256.Sum256(input.Bytes()))
+	if err != nil {
+		return Signed{}, err
+	}
+	return Signed{input.Join(signature), k.KID}, nil
+}
+
 // version says which key this is, or why no token of it may be handed out any
 // more. A store that is away for a while is no such reason.
 func (k *key) version() (Version, error) {
@@ -118,12 +129,13 @@ func revoked(err error) bool {
 }
 
 // sign has the store sign a digest and releases no signature from outside this
-// process that it has not verified.
-func (k *key) sign(ctx context.Context, digest backends.Digest) (backends.Signature, error) {
+// process that it has not verified. The caller's name is for a fair queue; this
+// server's own name is none.
+func (k *key) sign(ctx context.Context, caller string, digest backends.Digest) (backends.Signature, error) {
 	if err := k.usable(); err != nil {
 		return backends.Signature{}, err
 	}
-	signature, err := k.ask(ctx, digest)
+	signature, err := k.ask(ctx, caller, digest)
 	if err != nil {
 		k.failed(err)
 		return backends.Signature{}, err
@@ -153,9 +165,9 @@ func (k *key) usable() error {
 
 // ask takes a turn in the store. Where the time ran out and the caller is not
 // to blame for it, the error says which of the queue and the store was slow.
-func (k *key) ask(ctx context.Context, digest backends.Digest) (backends.Signature, error) {
+func (k *key) ask(ctx context.Context, caller string, digest backends.Digest) (backends.Signature, error) {
 	if k.info.Load().InProcess {
-		leave, err := k.store.enter(ctx)
+		leave, err := k.store.enter(ctx, caller)
 		if err != nil {
 			return backends.Signature{}, err
 		}
@@ -165,7 +177,7 @@ func (k *key) ask(ctx context.Context, digest backends.Digest) (backends.Signatu
 
 	inner, cancel := k.deadline(ctx)
 	defer cancel()
-	leave, err := k.store.enter(inner)
+	leave, err := k.store.enter(inner, caller)
 	if err != nil {
 		return backends.Signature{}, blame(ctx, err, ErrOverloaded)
 	}
@@ -243,7 +255,7 @@ func (k *key) probe(ctx context.Context) error {
 	if _, err := io.ReadFull(k.random, canary); err != nil {
 		return fmt.Errorf("canary: %w", err)
 	}
-	_, err = k.sign(ctx, sha256.Sum256(append([]byte("jotsmith canary "), hex.EncodeToString(canary)...)))
+	_, err = k.sign(ctx, "", sha256.Sum256(append([]byte("jotsmith canary "), hex.EncodeToString(canary)...)))
 	return err
 }
 

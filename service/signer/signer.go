@@ -37,7 +37,7 @@ var (
 type Store struct {
 	Backend     backends.KeyBackend
 	MaxInFlight int           // signatures under way at once
-	MaxQueue    int           // calls that may wait beyond those
+	MaxQueue    int           // calls that may wait beyond those, served round robin by caller
 	MinTime     time.Duration // least time left when the turn comes; not asked of keys in process
 }
 
@@ -49,6 +49,7 @@ type Key struct {
 	KID          string // the header's kid
 	SPKISHA256   []byte // the digest of the only public key accepted; nil pins the one found first
 	VerifyAlways bool   // also verify what this process signs itself
+	Checkpoints  bool   // signs checkpoints of the audit log, and no token
 }
 
 // Public is the public half of a key that has been read from its store.
@@ -64,8 +65,17 @@ type Signed struct {
 	KID   string
 }
 
+// Recorder records each signature: that it is about to be made, and what came
+// of it. Where it cannot, there is no token.
+type Recorder interface {
+	// Begin returns when it is recorded that the set is about to be signed.
+	// end records what came of it.
+	Begin(ctx context.Context, set claims.Set) (end func(context.Context, Signed, error) error, err error)
+}
+
 // Config is what New needs.
 type Config struct {
+	Record  Recorder // nil records nothing
 	Stores  map[string]Store
 	Keys    []Key
 	Timeout time.Duration // the longest that one signature may take
@@ -81,6 +91,7 @@ type Signer struct {
 	keys   map[string]*key
 	stores map[string]*store
 	log    *slog.Logger
+	record Recorder
 
 	users  atomic.Int64 // those who hold it open, and one for who will close it
 	closed sync.Once
@@ -90,7 +101,7 @@ type Signer struct {
 // New returns a Signer that owns the stores' backends. Load must run before
 // the first Sign, and Run beside it.
 func New(cfg Config) (*Signer, error) {
-	s := &Signer{keys: map[string]*key{}, stores: map[string]*store{}, log: cfg.Log, idle: make(chan struct{})}
+	s := &Signer{keys: map[string]*key{}, stores: map[string]*store{}, log: cfg.Log, record: cfg.Record, idle: make(chan struct{})}
 	s.users.Store(1)
 	for name, st := range cfg.Stores {
 		s.stores[name] = newStore(st)
@@ -148,13 +159,38 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 	if !ok {
 		return Signed{}, fmt.Errorf("%w: no key %q", ErrNotReady, set.Key())
 	}
-	input := token.NewSigningInput(k.header(set), set.Payload())
-	signature, err := k.sign(ctx, sha256.Sum256(input.Bytes()))
+	if k.Checkpoints {
+		return Signed{}, ErrUnapproved
+	}
+	if s.record == nil {
+		return k.token(ctx, set)
+	}
+	end, err := s.record.Begin(ctx, set)
 	if err != nil {
 		return Signed{}, err
 	}
-	return Signed{input.Join(signature), k.KID}, nil
+	signed, err := k.token(ctx, set)
+	// The result is recorded for a caller who has gone, too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	if err := errors.Join(err, end(ctx, signed, err)); err != nil {
+		return Signed{}, err
+	}
+	return signed, nil
 }
+
+// SignCheckpoint signs the digest of a checkpoint of the audit log with a key
+// that signs nothing else.
+func (s *Signer) SignCheckpoint(ctx context.Context, name string, digest backends.Digest) (backends.Signature, error) {
+	k, ok := s.keys[name]
+	if !ok || !k.Checkpoints {
+		return backends.Signature{}, ErrUnapproved
+	}
+	return k.sign(ctx, "audit", digest)
+}
+
+// recordTime is how long the record of a result may take.
+const recordTime = 5 * time.Second
 
 // Header returns the JOSE header that Sign would give a set.
 func (s *Signer) Header(set claims.Set) ([]byte, error) {
@@ -227,6 +263,15 @@ func (s *Signer) Public(name string) (Public, bool) {
 		return Public{}, false
 	}
 	return Public{k.KID, info.PublicKey, info.CanonicalID}, true
+}
+
+// Keys returns the configured keys, by name.
+func (s *Signer) Keys() []Key {
+	keys := make([]Key, 0, len(s.keys))
+	for _, name := range s.names() {
+		keys = append(keys, s.keys[name].Key)
+	}
+	return keys
 }
 
 // KID returns the kid of a configured key; empty where there is none.

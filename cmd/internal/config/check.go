@@ -4,17 +4,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
-	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -30,37 +24,18 @@ type checker struct {
 // the rules in the proto.
 func (c *checker) check() []strictyaml.Problem {
 	c.listeners()
+	c.issuers()
 	c.backends()
 	c.keys()
 	c.profiles()
 	c.sharesKnown()
 	c.grants()
+	c.audit()
+	c.admin()
 	if len(c.problems) == 0 { // what is wrong in a profile could be why it looks like another
 		c.sharedKeys()
 	}
 	return c.problems
-}
-
-func (c *checker) listeners() {
-	seen := map[string]bool{}
-	for i, l := range c.config.GetListeners() {
-		at := strictyaml.Path{"listeners", i}
-		var address string
-		switch {
-		case l.GetUnix() != nil:
-			at, address = at.With("unix", "path"), filepath.Clean(l.GetUnix().GetPath())
-		default:
-			at, address = at.With("tcp", "address"), l.GetTcp().GetAddress()
-			_, port, err := net.SplitHostPort(address)
-			if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
-				c.add(at, "%q is not HOST:PORT with a number as the port, as in \"0.0.0.0:8443\" or \"[::1]:8443\"", address)
-			}
-		}
-		if seen[address] {
-			c.add(at, "%q is listened on twice", address)
-		}
-		seen[address] = true
-	}
 }
 
 func (c *checker) backends() {
@@ -107,61 +82,6 @@ func (c *checker) keys() {
 			SPKISHA256: spki, VerifyAlways: k.GetVerify() == "always",
 		})
 	}
-}
-
-func (c *checker) grants() {
-	seen := map[string]bool{}
-	for i, g := range c.config.GetGrants() {
-		at := strictyaml.Path{"grants", i}
-		if seen[g.GetName()] {
-			c.add(at.With("name"), "two grants are named %q; a log could not tell them apart", g.GetName())
-		}
-		seen[g.GetName()] = true
-		rule := policy.Rule{Name: g.GetName(), Profiles: g.GetProfiles()}
-		for j, profile := range g.GetProfiles() {
-			if _, ok := c.config.GetProfiles()[profile]; !ok {
-				c.add(at.With("profiles", j), "there is no profile %q; there is %s", profile, names(c.config.GetProfiles()))
-			}
-		}
-		for j, m := range g.GetCallers() {
-			c.san(at.With("callers", j, "mtls"), m.GetMtls())
-			rule.Callers = append(rule.Callers, match(m))
-		}
-		c.config.PolicyRules = append(c.config.PolicyRules, rule)
-	}
-}
-
-// san refuses names that no certificate has as they are: they would grant
-// nothing, in silence.
-func (c *checker) san(at strictyaml.Path, san *configv1.MtlsCaller) {
-	if text := san.GetUri(); text != "" {
-		if u, err := url.Parse(text); err != nil || u.Scheme == "" || u.String() != text {
-			c.add(at.With("uri"), "%q is not a URI as a certificate has it, as in spiffe://example.org/ci", text)
-		} else if strings.Contains(text, "*") {
-			c.add(at.With("uri"), "names match exactly; a wildcard would match nobody")
-		}
-	}
-	if text := san.GetDns(); strings.Contains(text, "*") {
-		c.add(at.With("dns"), "names match exactly; a wildcard would match nobody")
-	} else if text != "" && !dnsName.MatchString(text) {
-		c.add(at.With("dns"), "%q is not a DNS name, as in ci.example.org", text)
-	}
-	if text := san.GetEmail(); text != "" && !email.MatchString(text) {
-		c.add(at.With("email"), "%q is not an e-mail address, as in ci@example.org", text)
-	}
-}
-
-var (
-	dnsName = regexp.MustCompile(`\A[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\z`)
-	email   = regexp.MustCompile(`\A[!-?A-~]+@[!-?A-~]+\z`)
-)
-
-func match(m *configv1.CallerMatch) policy.Match {
-	if u := m.GetUnix(); u != nil {
-		return policy.Match{Unix: &policy.UnixMatch{UID: u.Uid, GID: u.Gid}}
-	}
-	san := m.GetMtls()
-	return policy.Match{URI: san.GetUri(), DNS: strings.ToLower(san.GetDns()), Email: san.GetEmail()}
 }
 
 // sorted ranges over a map in the order of its names.

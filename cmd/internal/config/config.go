@@ -100,8 +100,11 @@ const (
 	defaultStreams     = 128
 	defaultGrace       = 30 * time.Second
 	defaultCacheMiB    = 64
+	defaultAuditMiB    = 256
+	defaultCheckpoints = time.Minute
 	defaultWatches     = 64
 	defaultAllWatches  = 16384
+	defaultCalls       = 4096
 	defaultSocketMode  = "0660"
 )
 
@@ -131,8 +134,22 @@ func (c *Config) setDefaults() {
 	limits.MaxConnections = orDefault(limits.GetMaxConnections(), defaultConnections)
 	limits.TokenCacheMib = orDefault(limits.GetTokenCacheMib(), defaultCacheMiB)
 	limits.MaxWatchesPerCaller = orDefault(limits.GetMaxWatchesPerCaller(), defaultWatches)
+	limits.MaxCalls = orDefault(limits.GetMaxCalls(), defaultCalls)
 	limits.MaxWatches = orDefault(limits.GetMaxWatches(), defaultAllWatches)
 	limits.MaxStreamsPerConnection = orDefault(limits.GetMaxStreamsPerConnection(), defaultStreams)
+	if a := c.GetAdmin(); a != nil && len(a.GetUids()) == 0 {
+		a.Uids = []uint32{0}
+		if uid := os.Getuid(); uid > 0 {
+			a.Uids = append(a.Uids, uint32(uid))
+		}
+	}
+	if a := c.GetAudit(); a != nil {
+		a.Sync = orDefault(a.GetSync(), "batch")
+		a.MaxFileMib = orDefault(a.GetMaxFileMib(), defaultAuditMiB)
+		if a.GetCheckpointInterval() == nil {
+			a.CheckpointInterval = durationpb.New(defaultCheckpoints)
+		}
+	}
 	if c.Log == nil {
 		c.Log = &configv1.Log{}
 	}

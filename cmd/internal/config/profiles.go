@@ -46,6 +46,7 @@ func (c *checker) profile(at strictyaml.Path, name string, p *configv1.Profile, 
 		OmitKID:         p.GetOmitKid() || base.GetOmitKid(),
 		AnswerPublicKey: p.GetAnswerPublicKey() || base.GetAnswerPublicKey(),
 		LongLived:       longLived(preset),
+		RevocationURL:   preset.GetRevocationUrl(),
 	}
 	rules := ruleJoiner{
 		checker: c, preset: preset, presetName: p.GetPreset(),
@@ -53,6 +54,7 @@ func (c *checker) profile(at strictyaml.Path, name string, p *configv1.Profile, 
 	}
 	out.Rules = rules.claims(at.With("claims"), p)
 	out.Header = rules.header(at.With("header"), p, out.Rules)
+	out.AuditShows = c.auditShows(at.With("audit_shows"), p.GetAuditShows(), out.Rules)
 	c.times(at, p, preset, &out)
 	c.reuse(at.With("reuse"), p, preset, &out)
 	c.dated(at.With("claims"), p, &out)

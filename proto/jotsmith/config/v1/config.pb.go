@@ -52,7 +52,15 @@ type Config struct {
 	// profile is valid, for profiles whose tokens last for more than a day, so
 	// that `jotsmith profile list` knows it after a restart. Its directory must
 	// let the server write. Default: none.
-	LedgerFile    string `protobuf:"bytes,9,opt,name=ledger_file,json=ledgerFile,proto3" json:"ledger_file,omitempty"`
+	LedgerFile string `protobuf:"bytes,9,opt,name=ledger_file,json=ledgerFile,proto3" json:"ledger_file,omitempty"`
+	// The OpenID Connect providers whose tokens make callers known, each under a
+	// name of the operator's choice.
+	Issuers map[string]*Issuer `protobuf:"bytes,10,rep,name=issuers,proto3" json:"issuers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The record of every token. Without it tokens leave no record.
+	Audit *Audit `protobuf:"bytes,11,opt,name=audit,proto3" json:"audit,omitempty"`
+	// Where the operator's commands (`jotsmith status`, `reload`, `kill`) reach
+	// the server. Without it they do not.
+	Admin         *Admin `protobuf:"bytes,12,opt,name=admin,proto3" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -150,6 +158,291 @@ func (x *Config) GetLedgerFile() string {
 	return ""
 }
 
+func (x *Config) GetIssuers() map[string]*Issuer {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
+func (x *Config) GetAudit() *Audit {
+	if x != nil {
+		return x.Audit
+	}
+	return nil
+}
+
+func (x *Config) GetAdmin() *Admin {
+	if x != nil {
+		return x.Admin
+	}
+	return nil
+}
+
+// Issuer is an OpenID Connect provider, or anything else that publishes its
+// keys like one: GitHub Actions, GitLab CI, a Kubernetes API server. Its tokens
+// come as `authorization: Bearer ...` in the metadata of a call, and then make
+// the caller known in the place of his connection.
+type Issuer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The issuer's identifier, exactly as in the tokens' iss: an https URL.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// What the tokens' aud must name one of. A token for another audience is
+	// refused.
+	Audiences []string `protobuf:"bytes,2,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// The algorithms accepted. Default: RS256 and ES256.
+	Algorithms []string `protobuf:"bytes,3,rep,name=algorithms,proto3" json:"algorithms,omitempty"`
+	// Where the JWK Set is: an https URL. Default: as the discovery document
+	// below url says.
+	JwksUrl string `protobuf:"bytes,4,opt,name=jwks_url,json=jwksUrl,proto3" json:"jwks_url,omitempty"`
+	// The PEM file of the CAs that the issuer's certificate must chain to.
+	// Default: the system's.
+	CaFile string `protobuf:"bytes,5,opt,name=ca_file,json=caFile,proto3" json:"ca_file,omitempty"`
+	// The least time between two requests for the keys, whatever tokens come.
+	// Default: 60s.
+	MinRefresh *durationpb.Duration `protobuf:"bytes,6,opt,name=min_refresh,json=minRefresh,proto3" json:"min_refresh,omitempty"`
+	// For how long the keys serve while the issuer cannot be reached. Default:
+	// 1h.
+	MaxStale      *durationpb.Duration `protobuf:"bytes,7,opt,name=max_stale,json=maxStale,proto3" json:"max_stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Issuer) Reset() {
+	*x = Issuer{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Issuer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Issuer) ProtoMessage() {}
+
+func (x *Issuer) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Issuer.ProtoReflect.Descriptor instead.
+func (*Issuer) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Issuer) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Issuer) GetAudiences() []string {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *Issuer) GetAlgorithms() []string {
+	if x != nil {
+		return x.Algorithms
+	}
+	return nil
+}
+
+func (x *Issuer) GetJwksUrl() string {
+	if x != nil {
+		return x.JwksUrl
+	}
+	return ""
+}
+
+func (x *Issuer) GetCaFile() string {
+	if x != nil {
+		return x.CaFile
+	}
+	return ""
+}
+
+func (x *Issuer) GetMinRefresh() *durationpb.Duration {
+	if x != nil {
+		return x.MinRefresh
+	}
+	return nil
+}
+
+func (x *Issuer) GetMaxStale() *durationpb.Duration {
+	if x != nil {
+		return x.MaxStale
+	}
+	return nil
+}
+
+// Audit is the record of every token: a file of JSON lines, each with the hash
+// of the one before (docs/audit.md). What cannot be recorded is not minted.
+type Audit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The absolute path of the file. Its directory must let the server write.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// When a record is safe:
+	//
+	// - `record`: each is flushed to the disk by itself
+	// - `batch`: records that wait together are flushed together
+	// - `none`: handed to the system, which a crash of the machine can lose
+	//
+	// Default: `batch`.
+	Sync string `protobuf:"bytes,2,opt,name=sync,proto3" json:"sync,omitempty"`
+	// How many mebibytes a file may have before another is begun. Default: 256.
+	MaxFileMib uint32 `protobuf:"varint,3,opt,name=max_file_mib,json=maxFileMib,proto3" json:"max_file_mib,omitempty"`
+	// The name of the key that signs checkpoints. It serves no profile. Without
+	// it there are none, and who can write the file can write another history.
+	CheckpointKey string `protobuf:"bytes,4,opt,name=checkpoint_key,json=checkpointKey,proto3" json:"checkpoint_key,omitempty"`
+	// How often a checkpoint is made while there are new records. Default: 1m.
+	CheckpointInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=checkpoint_interval,json=checkpointInterval,proto3" json:"checkpoint_interval,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Audit) Reset() {
+	*x = Audit{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audit) ProtoMessage() {}
+
+func (x *Audit) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
+func (*Audit) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Audit) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Audit) GetSync() string {
+	if x != nil {
+		return x.Sync
+	}
+	return ""
+}
+
+func (x *Audit) GetMaxFileMib() uint32 {
+	if x != nil {
+		return x.MaxFileMib
+	}
+	return 0
+}
+
+func (x *Audit) GetCheckpointKey() string {
+	if x != nil {
+		return x.CheckpointKey
+	}
+	return ""
+}
+
+func (x *Audit) GetCheckpointInterval() *durationpb.Duration {
+	if x != nil {
+		return x.CheckpointInterval
+	}
+	return nil
+}
+
+// Admin is the Unix socket of the operator's commands.
+type Admin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The absolute path of the socket.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Who may use it, by uid. Default: root, and the user that the server runs
+	// as.
+	Uids []uint32 `protobuf:"varint,2,rep,packed,name=uids,proto3" json:"uids,omitempty"`
+	// The file that keeps what was disabled over a restart. Its directory must
+	// let the server write.
+	StateFile     string `protobuf:"bytes,3,opt,name=state_file,json=stateFile,proto3" json:"state_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Admin) Reset() {
+	*x = Admin{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Admin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Admin) ProtoMessage() {}
+
+func (x *Admin) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Admin.ProtoReflect.Descriptor instead.
+func (*Admin) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Admin) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Admin) GetUids() []uint32 {
+	if x != nil {
+		return x.Uids
+	}
+	return nil
+}
+
+func (x *Admin) GetStateFile() string {
+	if x != nil {
+		return x.StateFile
+	}
+	return ""
+}
+
 // Listener is one address to listen on: either a Unix socket or a TCP port.
 type Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -166,7 +459,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +471,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +484,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Listener) GetKind() isListener_Kind {
@@ -252,7 +545,7 @@ type UnixListener struct {
 
 func (x *UnixListener) Reset() {
 	*x = UnixListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -264,7 +557,7 @@ func (x *UnixListener) String() string {
 func (*UnixListener) ProtoMessage() {}
 
 func (x *UnixListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -277,7 +570,7 @@ func (x *UnixListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixListener.ProtoReflect.Descriptor instead.
 func (*UnixListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UnixListener) GetPath() string {
@@ -304,15 +597,20 @@ type TcpListener struct {
 	// The PEM file of the server's private key. Only its owner may read it.
 	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
 	// The PEM file of the CA certificates that client certificates must chain
-	// to. A caller without such a certificate is not let in.
-	ClientCaFile  string `protobuf:"bytes,4,opt,name=client_ca_file,json=clientCaFile,proto3" json:"client_ca_file,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// to. A caller without such a certificate is not let in, unless
+	// client_certificate_optional says so. It may be left out where every caller
+	// has a token of one of the issuers.
+	ClientCaFile string `protobuf:"bytes,4,opt,name=client_ca_file,json=clientCaFile,proto3" json:"client_ca_file,omitempty"`
+	// Whether a caller may come without a certificate, with a token of one of the
+	// issuers. Default: no.
+	ClientCertificateOptional bool `protobuf:"varint,5,opt,name=client_certificate_optional,json=clientCertificateOptional,proto3" json:"client_certificate_optional,omitempty"`
+	unknownFields             protoimpl.UnknownFields
+	sizeCache                 protoimpl.SizeCache
 }
 
 func (x *TcpListener) Reset() {
 	*x = TcpListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +622,7 @@ func (x *TcpListener) String() string {
 func (*TcpListener) ProtoMessage() {}
 
 func (x *TcpListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +635,7 @@ func (x *TcpListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpListener.ProtoReflect.Descriptor instead.
 func (*TcpListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TcpListener) GetAddress() string {
@@ -368,6 +666,13 @@ func (x *TcpListener) GetClientCaFile() string {
 	return ""
 }
 
+func (x *TcpListener) GetClientCertificateOptional() bool {
+	if x != nil {
+		return x.ClientCertificateOptional
+	}
+	return false
+}
+
 // Backend is one key store.
 type Backend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -393,7 +698,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +710,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +723,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Backend) GetUri() string {
@@ -477,7 +782,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +794,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +807,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Key) GetBackend() string {
@@ -589,6 +894,9 @@ type Profile struct {
 	// without one `until_refresh`, and `never` where a claim or header parameter
 	// is computed as uuid or nonce, or where tokens have no end.
 	Reuse *Reuse `protobuf:"bytes,14,opt,name=reuse,proto3" json:"reuse,omitempty"`
+	// The claims whose values the audit record may show. All others are named
+	// there, and their values hashed.
+	AuditShows []string `protobuf:"bytes,16,rep,name=audit_shows,json=auditShows,proto3" json:"audit_shows,omitempty"`
 	// Whether the answer carries the raw public key, for verifiers that get it
 	// with the token (RFC 8292 section 3.2). Default: no, or as the preset says.
 	AnswerPublicKey bool `protobuf:"varint,15,opt,name=answer_public_key,json=answerPublicKey,proto3" json:"answer_public_key,omitempty"`
@@ -598,7 +906,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +918,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +931,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Profile) GetKey() string {
@@ -724,6 +1032,13 @@ func (x *Profile) GetReuse() *Reuse {
 	return nil
 }
 
+func (x *Profile) GetAuditShows() []string {
+	if x != nil {
+		return x.AuditShows
+	}
+	return nil
+}
+
 func (x *Profile) GetAnswerPublicKey() bool {
 	if x != nil {
 		return x.AnswerPublicKey
@@ -754,7 +1069,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +1081,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +1094,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Reuse) GetMode() string {
@@ -826,7 +1141,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1153,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1166,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1011,7 +1326,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1338,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1351,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CallerValue) GetType() string {
@@ -1110,14 +1425,27 @@ type Grant struct {
 	// The callers. One that matches any item has the grant.
 	Callers []*CallerMatch `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
 	// The names of the profiles.
-	Profiles      []string `protobuf:"bytes,3,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	Profiles []string `protobuf:"bytes,3,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	// Which values of claims these callers may ask for, beside the profile's own
+	// rules: a value that a caller sends, or that a profile fixes, must pass. A
+	// claim that is `required` here must be sent. Each profile of the grant must
+	// have the claim.
+	Claims map[string]*CallerValue `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The longest ttl for these callers, where it is less than the profile's.
+	MaxTtl *durationpb.Duration `protobuf:"bytes,5,opt,name=max_ttl,json=maxTtl,proto3" json:"max_ttl,omitempty"`
+	// How often each of these callers may ask. Default: no limit.
+	Quota *Quota `protobuf:"bytes,6,opt,name=quota,proto3" json:"quota,omitempty"`
+	// A CEL expression that must be true, over `caller` (its kind, name, uid,
+	// gid, issuer, and claims, a map) and `profile`. What fails to be worked out
+	// is false.
+	When          string `protobuf:"bytes,7,opt,name=when,proto3" json:"when,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1457,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1470,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Grant) GetName() string {
@@ -1166,6 +1494,89 @@ func (x *Grant) GetProfiles() []string {
 	return nil
 }
 
+func (x *Grant) GetClaims() map[string]*CallerValue {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *Grant) GetMaxTtl() *durationpb.Duration {
+	if x != nil {
+		return x.MaxTtl
+	}
+	return nil
+}
+
+func (x *Grant) GetQuota() *Quota {
+	if x != nil {
+		return x.Quota
+	}
+	return nil
+}
+
+func (x *Grant) GetWhen() string {
+	if x != nil {
+		return x.When
+	}
+	return ""
+}
+
+// Quota is a token bucket for each caller of a grant.
+type Quota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many requests are given back in a minute.
+	PerMinute uint32 `protobuf:"varint,1,opt,name=per_minute,json=perMinute,proto3" json:"per_minute,omitempty"`
+	// How many may come at once. Default: per_minute / 6, and at least 1.
+	Burst         uint32 `protobuf:"varint,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quota) Reset() {
+	*x = Quota{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quota) ProtoMessage() {}
+
+func (x *Quota) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quota.ProtoReflect.Descriptor instead.
+func (*Quota) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Quota) GetPerMinute() uint32 {
+	if x != nil {
+		return x.PerMinute
+	}
+	return 0
+}
+
+func (x *Quota) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
 // CallerMatch describes one caller.
 type CallerMatch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1175,6 +1586,7 @@ type CallerMatch struct {
 	//
 	//	*CallerMatch_Unix
 	//	*CallerMatch_Mtls
+	//	*CallerMatch_Oidc
 	Identity      isCallerMatch_Identity `protobuf_oneof:"identity"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1182,7 +1594,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1606,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1619,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -1235,6 +1647,15 @@ func (x *CallerMatch) GetMtls() *MtlsCaller {
 	return nil
 }
 
+func (x *CallerMatch) GetOidc() *OidcCaller {
+	if x != nil {
+		if x, ok := x.Identity.(*CallerMatch_Oidc); ok {
+			return x.Oidc
+		}
+	}
+	return nil
+}
+
 type isCallerMatch_Identity interface {
 	isCallerMatch_Identity()
 }
@@ -1249,9 +1670,99 @@ type CallerMatch_Mtls struct {
 	Mtls *MtlsCaller `protobuf:"bytes,2,opt,name=mtls,proto3,oneof"`
 }
 
+type CallerMatch_Oidc struct {
+	// By a token of one of the issuers.
+	Oidc *OidcCaller `protobuf:"bytes,3,opt,name=oidc,proto3,oneof"`
+}
+
 func (*CallerMatch_Unix) isCallerMatch_Identity() {}
 
 func (*CallerMatch_Mtls) isCallerMatch_Identity() {}
+
+func (*CallerMatch_Oidc) isCallerMatch_Identity() {}
+
+// OidcCaller matches the verified claims of an issuer's token. All that is set
+// must match.
+type OidcCaller struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the issuer.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The sub, exactly, as in "repo:example/app:ref:refs/heads/main".
+	Sub string `protobuf:"bytes,2,opt,name=sub,proto3" json:"sub,omitempty"`
+	// The beginning of the sub. It ends in `/` or `:`.
+	SubPrefix string `protobuf:"bytes,3,opt,name=sub_prefix,json=subPrefix,proto3" json:"sub_prefix,omitempty"`
+	// Further claims and the string that each must be.
+	Claims map[string]string `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Further claims and the pattern (RE2) that each, a string, must match whole.
+	ClaimPatterns map[string]string `protobuf:"bytes,5,rep,name=claim_patterns,json=claimPatterns,proto3" json:"claim_patterns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OidcCaller) Reset() {
+	*x = OidcCaller{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OidcCaller) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OidcCaller) ProtoMessage() {}
+
+func (x *OidcCaller) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
+func (*OidcCaller) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *OidcCaller) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *OidcCaller) GetSub() string {
+	if x != nil {
+		return x.Sub
+	}
+	return ""
+}
+
+func (x *OidcCaller) GetSubPrefix() string {
+	if x != nil {
+		return x.SubPrefix
+	}
+	return ""
+}
+
+func (x *OidcCaller) GetClaims() map[string]string {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *OidcCaller) GetClaimPatterns() map[string]string {
+	if x != nil {
+		return x.ClaimPatterns
+	}
+	return nil
+}
 
 // UnixCaller matches the effective uid and gid that a process had when it
 // connected, as the kernel says (SO_PEERCRED on Linux, LOCAL_PEERCRED on
@@ -1269,7 +1780,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1792,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1805,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -1324,6 +1835,7 @@ type MtlsCaller struct {
 	//	*MtlsCaller_Uri
 	//	*MtlsCaller_Dns
 	//	*MtlsCaller_Email
+	//	*MtlsCaller_UriPrefix
 	San           isMtlsCaller_San `protobuf_oneof:"san"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1331,7 +1843,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1855,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1868,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -1393,6 +1905,15 @@ func (x *MtlsCaller) GetEmail() string {
 	return ""
 }
 
+func (x *MtlsCaller) GetUriPrefix() string {
+	if x != nil {
+		if x, ok := x.San.(*MtlsCaller_UriPrefix); ok {
+			return x.UriPrefix
+		}
+	}
+	return ""
+}
+
 type isMtlsCaller_San interface {
 	isMtlsCaller_San()
 }
@@ -1412,11 +1933,18 @@ type MtlsCaller_Email struct {
 	Email string `protobuf:"bytes,3,opt,name=email,proto3,oneof"`
 }
 
+type MtlsCaller_UriPrefix struct {
+	// The beginning of a URI, as in `spiffe://example.org/ci/`. It ends in `/`.
+	UriPrefix string `protobuf:"bytes,4,opt,name=uri_prefix,json=uriPrefix,proto3,oneof"`
+}
+
 func (*MtlsCaller_Uri) isMtlsCaller_San() {}
 
 func (*MtlsCaller_Dns) isMtlsCaller_San() {}
 
 func (*MtlsCaller_Email) isMtlsCaller_San() {}
+
+func (*MtlsCaller_UriPrefix) isMtlsCaller_San() {}
 
 // Limits bounds the work of one server.
 type Limits struct {
@@ -1437,6 +1965,9 @@ type Limits struct {
 	TokenCacheMib uint32 `protobuf:"varint,5,opt,name=token_cache_mib,json=tokenCacheMib,proto3" json:"token_cache_mib,omitempty"`
 	// How many WatchToken streams one caller may have open. Default: 64.
 	MaxWatchesPerCaller uint32 `protobuf:"varint,6,opt,name=max_watches_per_caller,json=maxWatchesPerCaller,proto3" json:"max_watches_per_caller,omitempty"`
+	// How many calls may be under way at once, over all connections. One more is
+	// refused with OVERLOADED at once. Default: 4096.
+	MaxCalls uint32 `protobuf:"varint,8,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
 	// How many WatchToken streams may be open in all. Default: 16384.
 	MaxWatches    uint32 `protobuf:"varint,7,opt,name=max_watches,json=maxWatches,proto3" json:"max_watches,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1445,7 +1976,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1988,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +2001,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -1515,6 +2046,13 @@ func (x *Limits) GetMaxWatchesPerCaller() uint32 {
 	return 0
 }
 
+func (x *Limits) GetMaxCalls() uint32 {
+	if x != nil {
+		return x.MaxCalls
+	}
+	return 0
+}
+
 func (x *Limits) GetMaxWatches() uint32 {
 	if x != nil {
 		return x.MaxWatches
@@ -1536,7 +2074,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +2086,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +2099,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Log) GetLevel() string {
@@ -1582,7 +2120,7 @@ var File_jotsmith_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x99\a\n" +
+	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc1\t\n" +
 	"\x06Config\x12F\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1c.jotsmith.config.v1.ListenerB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\tlisteners\x12\x1e\n" +
@@ -1596,7 +2134,11 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x06limits\x18\a \x01(\v2\x1a.jotsmith.config.v1.LimitsR\x06limits\x12)\n" +
 	"\x03log\x18\b \x01(\v2\x17.jotsmith.config.v1.LogR\x03log\x12-\n" +
 	"\vledger_file\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\n" +
-	"ledgerFile\x1aX\n" +
+	"ledgerFile\x12l\n" +
+	"\aissuers\x18\n" +
+	" \x03(\v2'.jotsmith.config.v1.Config.IssuersEntryB)\xbaH&\x9a\x01#\x10\x10\"\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\aissuers\x12/\n" +
+	"\x05audit\x18\v \x01(\v2\x19.jotsmith.config.v1.AuditR\x05audit\x12/\n" +
+	"\x05admin\x18\f \x01(\v2\x19.jotsmith.config.v1.AdminR\x05admin\x1aX\n" +
 	"\rBackendsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.BackendR\x05value:\x028\x01\x1aP\n" +
@@ -1605,20 +2147,50 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x17.jotsmith.config.v1.KeyR\x05value:\x028\x01\x1aX\n" +
 	"\rProfilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
-	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.ProfileR\x05value:\x028\x01\"\x86\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.ProfileR\x05value:\x028\x01\x1aV\n" +
+	"\fIssuersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.jotsmith.config.v1.IssuerR\x05value:\x028\x01\"\xb5\x03\n" +
+	"\x06Issuer\x12%\n" +
+	"\x03url\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x042\t^https://R\x03url\x12(\n" +
+	"\taudiences\x18\x02 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\taudiences\x12m\n" +
+	"\n" +
+	"algorithms\x18\x03 \x03(\tBM\xbaHJ\x92\x01G\x10\t\x18\x01\"Ar?R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05ES256R\x05ES384R\x05EdDSAR\n" +
+	"algorithms\x12.\n" +
+	"\bjwks_url\x18\x04 \x01(\tB\x13\xbaH\x10\xd8\x01\x01r\v2\t^https://R\ajwksUrl\x12%\n" +
+	"\aca_file\x18\x05 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\x06caFile\x12L\n" +
+	"\vmin_refresh\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\n" +
+	"minRefresh\x12F\n" +
+	"\tmax_stale\x18\a \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\bmaxStale\"\x8b\x02\n" +
+	"\x05Audit\x12\x1d\n" +
+	"\x04file\x18\x01 \x01(\tB\t\xbaH\x06r\x042\x02^/R\x04file\x121\n" +
+	"\x04sync\x18\x02 \x01(\tB\x1d\xbaH\x1a\xd8\x01\x01r\x15R\x06recordR\x05batchR\x04noneR\x04sync\x12+\n" +
+	"\fmax_file_mib\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\n" +
+	"maxFileMib\x12%\n" +
+	"\x0echeckpoint_key\x18\x04 \x01(\tR\rcheckpointKey\x12\\\n" +
+	"\x13checkpoint_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\x12checkpointInterval\"p\n" +
+	"\x05Admin\x12\x1f\n" +
+	"\x04path\x18\x01 \x01(\tB\v\xbaH\br\x06(h2\x02^/R\x04path\x12\x1c\n" +
+	"\x04uids\x18\x02 \x03(\rB\b\xbaH\x05\x92\x01\x02\x10@R\x04uids\x12(\n" +
+	"\n" +
+	"state_file\x18\x03 \x01(\tB\t\xbaH\x06r\x042\x02^/R\tstateFile\"\x86\x01\n" +
 	"\bListener\x126\n" +
 	"\x04unix\x18\x01 \x01(\v2 .jotsmith.config.v1.UnixListenerH\x00R\x04unix\x123\n" +
 	"\x03tcp\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.TcpListenerH\x00R\x03tcpB\r\n" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"[\n" +
 	"\fUnixListener\x12\x1f\n" +
 	"\x04path\x18\x01 \x01(\tB\v\xbaH\br\x06(h2\x02^/R\x04path\x12*\n" +
-	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\xc0\x01\n" +
+	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\x83\x02\n" +
 	"\vTcpListener\x12$\n" +
 	"\aaddress\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x85\x02R\aaddress\x124\n" +
 	"\x10certificate_file\x18\x02 \x01(\tB\t\xbaH\x06r\x042\x02^/R\x0fcertificateFile\x12$\n" +
-	"\bkey_file\x18\x03 \x01(\tB\t\xbaH\x06r\x042\x02^/R\akeyFile\x12/\n" +
-	"\x0eclient_ca_file\x18\x04 \x01(\tB\t\xbaH\x06r\x042\x02^/R\fclientCaFile\"\xc1\x01\n" +
+	"\bkey_file\x18\x03 \x01(\tB\t\xbaH\x06r\x042\x02^/R\akeyFile\x122\n" +
+	"\x0eclient_ca_file\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\fclientCaFile\x12>\n" +
+	"\x1bclient_certificate_optional\x18\x05 \x01(\bR\x19clientCertificateOptional\"\xc1\x01\n" +
 	"\aBackend\x12\x1c\n" +
 	"\x03uri\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12,\n" +
@@ -1632,7 +2204,7 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$R\x03kid\x129\n" +
 	"\vspki_sha256\x18\x04 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{64}$R\n" +
 	"spkiSha256\x121\n" +
-	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\"\xdd\a\n" +
+	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\"\x88\b\n" +
 	"\aProfile\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06preset\x18\x02 \x01(\tR\x06preset\x12)\n" +
@@ -1655,7 +2227,9 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\xbaH\a\xaa\x01\x042\x02\b\x01R\vmaxLifetime\x12>\n" +
 	"\amax_age\x18\r \x01(\v2\x19.google.protobuf.DurationB\n" +
 	"\xbaH\a\xaa\x01\x042\x02\b\x01R\x06maxAge\x12/\n" +
-	"\x05reuse\x18\x0e \x01(\v2\x19.jotsmith.config.v1.ReuseR\x05reuse\x12*\n" +
+	"\x05reuse\x18\x0e \x01(\v2\x19.jotsmith.config.v1.ReuseR\x05reuse\x12)\n" +
+	"\vaudit_shows\x18\x10 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
+	"auditShows\x12*\n" +
 	"\x11answer_public_key\x18\x0f \x01(\bR\x0fanswerPublicKey\x1aX\n" +
 	"\vClaimsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
@@ -1693,23 +2267,52 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\tmax_items\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x80\bR\bmaxItems\x12\x92\x01\n" +
 	"\x05check\x18\t \x01(\tB|\xbaHy\xd8\x01\x01rtR\x17app_store_connect_scopeR\"app_store_connect_individual_scopeR\x06originR\fhttps_originR\thttps_urlR\acontactR\vbase64_jsonR\x05checkB\x06\n" +
 	"\x04_minB\x06\n" +
-	"\x04_max\"\xb8\x01\n" +
+	"\x04_max\"\xec\x03\n" +
 	"\x05Grant\x12<\n" +
 	"\x04name\x18\x01 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$R\x04name\x12F\n" +
 	"\acallers\x18\x02 \x03(\v2\x1f.jotsmith.config.v1.CallerMatchB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\bR\acallers\x12)\n" +
 	"\bprofiles\x18\x03 \x03(\tB\r\xbaH\n" +
-	"\x92\x01\a\b\x01\x10\x80\b\x18\x01R\bprofiles\"\x8c\x01\n" +
+	"\x92\x01\a\b\x01\x10\x80\b\x18\x01R\bprofiles\x12G\n" +
+	"\x06claims\x18\x04 \x03(\v2%.jotsmith.config.v1.Grant.ClaimsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\x06claims\x12>\n" +
+	"\amax_ttl\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\n" +
+	"\xbaH\a\xaa\x01\x042\x02\b\x01R\x06maxTtl\x12/\n" +
+	"\x05quota\x18\x06 \x01(\v2\x19.jotsmith.config.v1.QuotaR\x05quota\x12\x1c\n" +
+	"\x04when\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x04when\x1aZ\n" +
+	"\vClaimsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x125\n" +
+	"\x05value\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.CallerValueR\x05value:\x028\x01\"V\n" +
+	"\x05Quota\x12+\n" +
+	"\n" +
+	"per_minute\x18\x01 \x01(\rB\f\xbaH\t*\a\x18\x80\xad\xe2\x04(\x01R\tperMinute\x12 \n" +
+	"\x05burst\x18\x02 \x01(\rB\n" +
+	"\xbaH\a*\x05\x18\x80\xad\xe2\x04R\x05burst\"\xc2\x01\n" +
 	"\vCallerMatch\x124\n" +
 	"\x04unix\x18\x01 \x01(\v2\x1e.jotsmith.config.v1.UnixCallerH\x00R\x04unix\x124\n" +
-	"\x04mtls\x18\x02 \x01(\v2\x1e.jotsmith.config.v1.MtlsCallerH\x00R\x04mtlsB\x11\n" +
-	"\bidentity\x12\x05\xbaH\x02\b\x01\"\x9f\x01\n" +
+	"\x04mtls\x18\x02 \x01(\v2\x1e.jotsmith.config.v1.MtlsCallerH\x00R\x04mtls\x124\n" +
+	"\x04oidc\x18\x03 \x01(\v2\x1e.jotsmith.config.v1.OidcCallerH\x00R\x04oidcB\x11\n" +
+	"\bidentity\x12\x05\xbaH\x02\b\x01\"\xfc\x04\n" +
+	"\n" +
+	"OidcCaller\x12\x1f\n" +
+	"\x06issuer\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x06issuer\x12\x1a\n" +
+	"\x03sub\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x03sub\x12.\n" +
+	"\n" +
+	"sub_prefix\x18\x03 \x01(\tB\x0f\xbaH\f\xd8\x01\x01r\a2\x05[/:]$R\tsubPrefix\x12L\n" +
+	"\x06claims\x18\x04 \x03(\v2*.jotsmith.config.v1.OidcCaller.ClaimsEntryB\b\xbaH\x05\x9a\x01\x02\x10 R\x06claims\x12b\n" +
+	"\x0eclaim_patterns\x18\x05 \x03(\v21.jotsmith.config.v1.OidcCaller.ClaimPatternsEntryB\b\xbaH\x05\x9a\x01\x02\x10 R\rclaimPatterns\x1a9\n" +
+	"\vClaimsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
+	"\x12ClaimPatternsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:\xd1\x01\xbaH\xcd\x01\x1a\xca\x01\n" +
+	"\x12oidc_caller.narrow\x12Qset sub, sub_prefix, claims or claim_patterns; a whole issuer is never one caller\x1aathis.sub != '' || this.sub_prefix != '' || size(this.claims) > 0 || size(this.claim_patterns) > 0\"\x9f\x01\n" +
 	"\n" +
 	"UnixCaller\x12\x15\n" +
 	"\x03uid\x18\x01 \x01(\rH\x00R\x03uid\x88\x01\x01\x12\x15\n" +
 	"\x03gid\x18\x02 \x01(\rH\x01R\x03gid\x88\x01\x01:S\xbaHP\x1aN\n" +
 	"\x16unix_caller.uid_or_gid\x12\x14set uid, gid or both\x1a\x1ehas(this.uid) || has(this.gid)B\x06\n" +
 	"\x04_uidB\x06\n" +
-	"\x04_gid\"~\n" +
+	"\x04_gid\"\xd1\x01\n" +
 	"\n" +
 	"MtlsCaller\x12\x1e\n" +
 	"\x03uri\x18\x01 \x01(\tB\n" +
@@ -1717,8 +2320,10 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x03dns\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xfd\x01H\x00R\x03dns\x12\"\n" +
 	"\x05email\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc0\x02H\x00R\x05emailB\f\n" +
-	"\x03san\x12\x05\xbaH\x02\b\x01\"\xca\x03\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02H\x00R\x05email\x12Q\n" +
+	"\n" +
+	"uri_prefix\x18\x04 \x01(\tB0\xbaH-r+\x18\x80\x102&^[a-z][a-z0-9+.-]*://[^/*]+/([^*]*/)?$H\x00R\turiPrefixB\f\n" +
+	"\x03san\x12\x05\xbaH\x02\b\x01\"\xf2\x03\n" +
 	"\x06Limits\x12U\n" +
 	"\x0frequest_timeout\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x02\bx2\x05\x10\x80\xc2\xd7/R\x0erequestTimeout\x122\n" +
 	"\x0fmax_connections\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x0emaxConnections\x12E\n" +
@@ -1726,7 +2331,8 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x0eshutdown_grace\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
 	"\xaa\x01\a\"\x03\b\xd8\x042\x00R\rshutdownGrace\x121\n" +
 	"\x0ftoken_cache_mib\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\rtokenCacheMib\x12>\n" +
-	"\x16max_watches_per_caller\x18\x06 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x13maxWatchesPerCaller\x12*\n" +
+	"\x16max_watches_per_caller\x18\x06 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x13maxWatchesPerCaller\x12&\n" +
+	"\tmax_calls\x18\b \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80@R\bmaxCalls\x12*\n" +
 	"\vmax_watches\x18\a \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80@R\n" +
 	"maxWatches\"m\n" +
 	"\x03Log\x128\n" +
@@ -1745,71 +2351,94 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
-	(*Listener)(nil),            // 1: jotsmith.config.v1.Listener
-	(*UnixListener)(nil),        // 2: jotsmith.config.v1.UnixListener
-	(*TcpListener)(nil),         // 3: jotsmith.config.v1.TcpListener
-	(*Backend)(nil),             // 4: jotsmith.config.v1.Backend
-	(*Key)(nil),                 // 5: jotsmith.config.v1.Key
-	(*Profile)(nil),             // 6: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 7: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 8: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 9: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 10: jotsmith.config.v1.Grant
-	(*CallerMatch)(nil),         // 11: jotsmith.config.v1.CallerMatch
-	(*UnixCaller)(nil),          // 12: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 13: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 14: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 15: jotsmith.config.v1.Log
-	nil,                         // 16: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 17: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 18: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 19: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 20: jotsmith.config.v1.Profile.HeaderEntry
-	(*durationpb.Duration)(nil), // 21: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 22: google.protobuf.Value
+	(*Issuer)(nil),              // 1: jotsmith.config.v1.Issuer
+	(*Audit)(nil),               // 2: jotsmith.config.v1.Audit
+	(*Admin)(nil),               // 3: jotsmith.config.v1.Admin
+	(*Listener)(nil),            // 4: jotsmith.config.v1.Listener
+	(*UnixListener)(nil),        // 5: jotsmith.config.v1.UnixListener
+	(*TcpListener)(nil),         // 6: jotsmith.config.v1.TcpListener
+	(*Backend)(nil),             // 7: jotsmith.config.v1.Backend
+	(*Key)(nil),                 // 8: jotsmith.config.v1.Key
+	(*Profile)(nil),             // 9: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 10: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 11: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 12: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 13: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 14: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 15: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 16: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 17: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 18: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 19: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 20: jotsmith.config.v1.Log
+	nil,                         // 21: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 22: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 23: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 24: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 25: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 26: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 27: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 28: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 29: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 30: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 31: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
-	1,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	16, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	17, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	18, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	10, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	14, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	15, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	2,  // 7: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
-	3,  // 8: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	21, // 9: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	19, // 10: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	21, // 11: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	21, // 12: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	21, // 13: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	20, // 14: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	21, // 15: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	21, // 16: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	7,  // 17: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	21, // 18: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	21, // 19: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	22, // 20: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	9,  // 21: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	9,  // 22: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	11, // 23: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	12, // 24: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	13, // 25: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	21, // 26: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	21, // 27: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	4,  // 28: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	5,  // 29: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	6,  // 30: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	8,  // 31: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	8,  // 32: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	4,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
+	21, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	22, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	23, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	13, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	19, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	20, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	24, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	2,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
+	3,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
+	30, // 10: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	30, // 11: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	30, // 12: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	5,  // 13: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
+	6,  // 14: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
+	30, // 15: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	25, // 16: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	30, // 17: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	30, // 18: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	30, // 19: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	26, // 20: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	30, // 21: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	30, // 22: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	10, // 23: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	30, // 24: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	30, // 25: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	31, // 26: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	12, // 27: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	12, // 28: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	15, // 29: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	27, // 30: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	30, // 31: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	14, // 32: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	17, // 33: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	18, // 34: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	16, // 35: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	28, // 36: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	29, // 37: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	30, // 38: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	30, // 39: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	7,  // 40: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	8,  // 41: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	9,  // 42: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	1,  // 43: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	11, // 44: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	11, // 45: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	12, // 46: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -1817,11 +2446,11 @@ func file_jotsmith_config_v1_config_proto_init() {
 	if File_jotsmith_config_v1_config_proto != nil {
 		return
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[1].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[4].OneofWrappers = []any{
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -1829,16 +2458,18 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
+		(*CallerMatch_Oidc)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
+		(*MtlsCaller_UriPrefix)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1846,7 +2477,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

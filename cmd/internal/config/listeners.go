@@ -1,0 +1,47 @@
+package config
+
+import (
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
+	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
+)
+
+func (c *checker) listeners() {
+	seen := map[string]bool{}
+	for i, l := range c.config.GetListeners() {
+		at := strictyaml.Path{"listeners", i}
+		var address string
+		switch {
+		case l.GetUnix() != nil:
+			at, address = at.With("unix", "path"), filepath.Clean(l.GetUnix().GetPath())
+		default:
+			c.bearers(at.With("tcp"), l.GetTcp())
+			at, address = at.With("tcp", "address"), l.GetTcp().GetAddress()
+			_, port, err := net.SplitHostPort(address)
+			if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+				c.add(at, "%q is not HOST:PORT with a number as the port, as in \"0.0.0.0:8443\" or \"[::1]:8443\"", address)
+			}
+		}
+		if seen[address] {
+			c.add(at, "%q is listened on twice", address)
+		}
+		seen[address] = true
+	}
+}
+
+// bearers refuses a listener that lets in callers without a certificate where
+// there is nothing else to know them by.
+func (c *checker) bearers(at strictyaml.Path, tcp *configv1.TcpListener) {
+	none := len(c.config.GetIssuers()) == 0
+	switch {
+	case none && tcp.GetClientCaFile() == "":
+		c.add(at, "set client_ca_file; it can be left out only where issuers make callers known")
+	case none && tcp.GetClientCertificateOptional():
+		c.add(at.With("client_certificate_optional"), "there are no issuers, so a caller without a certificate would be nobody; remove this or configure issuers")
+	case tcp.GetClientCaFile() == "" && tcp.GetClientCertificateOptional():
+		c.add(at.With("client_certificate_optional"), "without client_ca_file no certificate is asked for; set it or remove this")
+	}
+}

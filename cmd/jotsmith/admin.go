@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+)
+
+// defaultAdmin is where the operators' commands look for a server.
+const defaultAdmin = "unix:///run/jotsmith/admin.sock"
+
+// operator is how an operator's command reaches the server.
+type operator struct {
+	address string
+	output  string
+}
+
+// command returns a command that calls the AdminService.
+func (o *operator) command(cmd *cobra.Command, call func(context.Context, jotsmithv1.AdminServiceClient, []string, io.Writer) error) *cobra.Command {
+	address := defaultAdmin
+	if v := os.Getenv("JOTSMITH_ADMIN"); v != "" {
+		address = v
+	}
+	cmd.Flags().StringVar(&o.address, "admin", address, "the server's `admin` socket, unix:///PATH (or JOTSMITH_ADMIN)")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, or json for the server's whole answer")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.output != "text" && o.output != "json" {
+			return fail(exitUsage, fmt.Errorf("--output is text or json, not %q", o.output))
+		}
+		if !strings.HasPrefix(o.address, "unix:") {
+			return fail(exitUsage, fmt.Errorf("the admin socket is unix:///PATH, not %q", o.address))
+		}
+		conn, err := grpc.NewClient(o.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return fail(exitUsage, err)
+		}
+		defer conn.Close() //nolint:errcheck // the process ends
+		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+		defer cancel()
+		return call(ctx, jotsmithv1.NewAdminServiceClient(conn), args, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// fault turns an error of the server into one of the command.
+func (o *operator) fault(err error) error {
+	return serverFault(err, o.address, "--admin or JOTSMITH_ADMIN")
+}
+
+// print writes an answer as JSON, or by write for people.
+func (o *operator) print(w io.Writer, answer proto.Message, write func(io.Writer)) error {
+	if o.output == "json" {
+		data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(answer)
+		if err != nil {
+			return fail(exitFailure, err)
+		}
+		text, err := indent(data)
+		if err != nil {
+			return fail(exitFailure, err)
+		}
+		_, err = fmt.Fprintln(w, text)
+		return fail(exitFailure, err)
+	}
+	var text strings.Builder
+	write(&text)
+	_, err := io.WriteString(w, text.String())
+	return fail(exitFailure, err)
+}
+
+func newReload() *cobra.Command {
+	var o operator
+	return o.command(&cobra.Command{
+		Use:   "reload",
+		Short: "Have a server read its configuration anew",
+		Long: `Have a server read its configuration, and its keys, anew. It returns when every
+call is answered under the new one, or prints what is wrong with it, and then
+the one before goes on.`,
+		Example: `  jotsmith reload --admin unix:///run/jotsmith/admin.sock`,
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, admin jotsmithv1.AdminServiceClient, _ []string, w io.Writer) error {
+		resp, err := admin.Reload(ctx, &jotsmithv1.ReloadRequest{})
+		if err != nil {
+			return o.fault(err)
+		}
+		return o.print(w, resp, func(w io.Writer) {
+			was := "as before"
+			if resp.GetChanged() {
+				was = "changed"
+			}
+			fmt.Fprintf(w, "configuration %s answers, %s; read and checked in %s\n",
+				resp.GetConfigGeneration(), was, resp.GetDuration().AsDuration().Round(time.Millisecond))
+		})
+	})
+}
+
+func newStatus() *cobra.Command {
+	var o operator
+	return o.command(&cobra.Command{
+		Use:     "status",
+		Short:   "Say what a server is doing",
+		Example: `  jotsmith status --admin unix:///run/jotsmith/admin.sock`,
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, admin jotsmithv1.AdminServiceClient, _ []string, w io.Writer) error {
+		resp, err := admin.Status(ctx, &jotsmithv1.StatusRequest{})
+		if err != nil {
+			return o.fault(err)
+		}
+		return o.print(w, resp, func(w io.Writer) { writeStatus(w, resp) })
+	})
+}
+
+// writeStatus writes a server's state for people.
+func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer t.Flush() //nolint:errcheck // of a builder
+	fmt.Fprintf(t, "version\t%s\n", s.GetVersion())
+	fmt.Fprintf(t, "started\t%s\n", s.GetStartTime().AsTime().Format(time.RFC3339))
+	fmt.Fprintf(t, "configuration\t%s since %s\n", s.GetConfigGeneration(), s.GetConfigTime().AsTime().Format(time.RFC3339))
+	if s.GetReloadError() != "" {
+		fmt.Fprintf(t, "not taken up\t%s\n", strings.ReplaceAll(s.GetReloadError(), "\n", "\n\t"))
+	}
+	fmt.Fprintf(t, "tokens\t%d minted, %d handed out again, %d requests failed\n", s.GetMinted(), s.GetReused(), s.GetFailed())
+	fmt.Fprintf(t, "watches\t%d\n", s.GetWatches())
+	fmt.Fprintf(t, "\nKEY\tKID\tBACKEND\tSTATE\n")
+	for _, k := range s.GetKeys() {
+		state := "can sign"
+		if !k.GetHealthy() {
+			state = k.GetReason() + ": " + k.GetError()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.GetName(), k.GetKid(), k.GetBackend(), state)
+	}
+	if len(s.GetDisabled()) > 0 {
+		fmt.Fprintf(t, "\nSTOPPED\tSINCE\tBY\tWHY\n")
+		for _, d := range s.GetDisabled() {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", targetText(d.GetTarget()), d.GetTime().AsTime().Format(time.RFC3339), d.GetBy(), d.GetReason())
+		}
+	}
+	writeAlive(t, s.GetAlive())
+}
+
+// writeAlive writes which tokens can still be valid.
+func writeAlive(w io.Writer, alive []*jotsmithv1.Alive) {
+	if len(alive) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nSTILL VALID\tKID\tTOKENS\tUNTIL\tTO REVOKE THE KEY\n")
+	for _, a := range alive {
+		revoke := a.GetRevocationUrl()
+		if revoke == "" {
+			revoke = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.GetProfile(), a.GetKid(), a.GetCount(), a.GetNewestExpireTime().AsTime().Format(time.RFC3339), revoke)
+	}
+}
+
+func targetText(t *jotsmithv1.Target) string {
+	switch x := t.GetTarget().(type) {
+	case *jotsmithv1.Target_Key:
+		return "key " + x.Key
+	case *jotsmithv1.Target_Profile:
+		return "profile " + x.Profile
+	case *jotsmithv1.Target_Caller:
+		return "caller " + x.Caller
+	}
+	return "everything"
+}
+
+const targetUsage = `key NAME | profile NAME | caller NAME | everything`
+
+// targetOf reads what an operator names.
+func targetOf(args []string) (*jotsmithv1.Target, error) {
+	if len(args) == 1 && args[0] == "everything" {
+		return &jotsmithv1.Target{Target: &jotsmithv1.Target_Everything{Everything: true}}, nil
+	}
+	if len(args) == 2 {
+		switch args[0] {
+		case "key":
+			return &jotsmithv1.Target{Target: &jotsmithv1.Target_Key{Key: args[1]}}, nil
+		case "profile":
+			return &jotsmithv1.Target{Target: &jotsmithv1.Target_Profile{Profile: args[1]}}, nil
+		case "caller":
+			return &jotsmithv1.Target{Target: &jotsmithv1.Target_Caller{Caller: args[1]}}, nil
+		}
+	}
+	return nil, fail(exitUsage, errors.New("name what is meant: "+targetUsage))
+}
+
+func newKill() *cobra.Command {
+	var o operator
+	var reason string
+	cmd := o.command(&cobra.Command{
+		Use:   "kill (" + targetUsage + ") --reason WHY",
+		Short: "Stop minting, at once and over restarts",
+		Long: `Have a server mint no more tokens with a key, of a profile, for a caller (as the
+log names him), or at all. It counts from the next call on and over restarts;
+kept tokens are dropped and watches end.
+
+Tokens that were handed out before stay valid until they expire. They are
+listed, with the page where their vendor revokes the key itself.`,
+		Example: `  jotsmith kill profile asc --reason "key leaked, INC-1234"
+  jotsmith kill caller uri:spiffe://example.org/ci --reason "runner compromised"
+  jotsmith kill everything --reason "drill"`,
+		Args: cobra.RangeArgs(1, 2),
+	}, func(ctx context.Context, admin jotsmithv1.AdminServiceClient, args []string, w io.Writer) error {
+		target, err := targetOf(args)
+		if err != nil {
+			return err
+		}
+		resp, err := admin.Disable(ctx, &jotsmithv1.DisableRequest{Target: target, Reason: reason})
+		if err != nil {
+			return o.fault(err)
+		}
+		return o.print(w, resp, func(w io.Writer) {
+			fmt.Fprintf(w, "stopped: %s\n", targetText(target))
+			if profiles := resp.GetProfiles(); len(profiles) > 0 {
+				fmt.Fprintf(w, "mints no more: %s\n", strings.Join(profiles, ", "))
+			}
+			t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+			writeAlive(t, resp.GetAlive())
+			_ = t.Flush() // of a builder
+		})
+	})
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record and the next operator")
+	_ = cmd.MarkFlagRequired("reason") // the flag exists
+	return cmd
+}
+
+func newEnable() *cobra.Command {
+	var o operator
+	return o.command(&cobra.Command{
+		Use:     "enable (" + targetUsage + ")",
+		Short:   "Let go on what kill has stopped",
+		Example: `  jotsmith enable profile asc`,
+		Args:    cobra.RangeArgs(1, 2),
+	}, func(ctx context.Context, admin jotsmithv1.AdminServiceClient, args []string, w io.Writer) error {
+		target, err := targetOf(args)
+		if err != nil {
+			return err
+		}
+		resp, err := admin.Enable(ctx, &jotsmithv1.EnableRequest{Target: target})
+		if err != nil {
+			return o.fault(err)
+		}
+		return o.print(w, resp, func(w io.Writer) {
+			if resp.GetWasDisabled() {
+				fmt.Fprintf(w, "goes on: %s\n", targetText(target))
+			} else {
+				fmt.Fprintf(w, "was not stopped: %s\n", targetText(target))
+			}
+		})
+	})
+}

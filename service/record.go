@@ -1,0 +1,114 @@
+package service
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"slices"
+
+	"github.com/jotsmith/jotsmith/service/audit"
+	"github.com/jotsmith/jotsmith/service/authn"
+	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/halt"
+	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/reuse"
+	"github.com/jotsmith/jotsmith/service/signer"
+)
+
+// NewRecorder returns what has each signature of a generation recorded before
+// it is made and after; nil where there is no log.
+func NewRecorder(log *audit.Log, generation string) signer.Recorder {
+	if log == nil {
+		return nil
+	}
+	return recorder{log, generation}
+}
+
+// SignCheckpoint signs a checkpoint of the audit log with the key that is for
+// it, under the configuration that answers now.
+func (s *Service) SignCheckpoint(ctx context.Context, key string, digest [sha256.Size]byte) ([64]byte, error) {
+	in, err := s.use()
+	if err != nil {
+		return [64]byte{}, err
+	}
+	defer in.release()
+	signature, err := in.Signer.SignCheckpoint(ctx, key, digest)
+	return signature, err
+}
+
+// recorder records signatures in the audit log.
+type recorder struct {
+	log        *audit.Log
+	generation string
+}
+
+// Begin records that a set is about to be signed.
+func (r recorder) Begin(ctx context.Context, set claims.Set) (func(context.Context, signer.Signed, error) error, error) {
+	pending, err := r.log.Begin(ctx, intent(r.generation, set.Draft()))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, signed signer.Signed, err error) error {
+		if err != nil {
+			return pending.End(ctx, audit.Result{Outcome: audit.Failed, Reason: reasonOf(toStatus(err))})
+		}
+		return pending.End(ctx, audit.Result{
+			Outcome: audit.Minted, KID: signed.KID, JTI: set.JTI(),
+			Digest:    sha256.Sum256([]byte(signed.Token.Reveal())),
+			IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(),
+		})
+	}, nil
+}
+
+// intent is what the log says of an approved request.
+func intent(generation string, draft claims.Draft) audit.Intent {
+	profile, grant := draft.Profile(), draft.Grant()
+	in := audit.Intent{
+		Generation: generation,
+		Caller:     grant.Caller().String(),
+		Proof:      grant.Caller().Proof(),
+		Grant:      grant.Rule(),
+		Profile:    profile.Name,
+		Key:        profile.Key,
+		TTL:        draft.Life(),
+	}
+	for _, given := range draft.Given() {
+		in.Claims = append(in.Claims, audit.Claim{
+			Name: given.Name, Value: given.Value, Shown: slices.Contains(profile.AuditShows, given.Name),
+		})
+	}
+	return in
+}
+
+// recordReuse records that a caller gets a token that was signed for another
+// request. The signature's own record names whoever asked for it.
+func (s *Service) recordReuse(ctx context.Context, in *Generation, draft claims.Draft, token reuse.Token) error {
+	if s.Audit == nil || token.Own {
+		return nil
+	}
+	return s.Audit.Note(ctx, intent(in.ID, draft), audit.Result{
+		Outcome: audit.Minted, KID: token.KID, JTI: token.JTI,
+		Digest:    sha256.Sum256([]byte(token.Compact.Reveal())),
+		IssueTime: token.IssueTime, ExpireTime: token.ExpireTime, Reused: true,
+	})
+}
+
+// recordRefusal records a request that was refused for what it is. One refused
+// for how many there are is not recorded: a flood would be one of the disk too.
+func (s *Service) recordRefusal(ctx context.Context, caller authn.Caller, profile string, err error) {
+	if s.Audit == nil || !refused(err) {
+		return
+	}
+	in := audit.Intent{Generation: s.current.Load().ID, Caller: caller.String(), Proof: caller.Proof(), Profile: short(profile)}
+	if err := s.Audit.Note(ctx, in, audit.Result{Outcome: audit.Refused, Reason: reasonOf(toStatus(err))}); err != nil {
+		s.Log.ErrorContext(ctx, "refusal not recorded", "error", err)
+	}
+}
+
+// refused says whether an error is the service's own no to a request.
+func refused(err error) bool {
+	if _, ok := errors.AsType[*claims.Refusal](err); ok {
+		return true
+	}
+	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, policy.ErrNotGranted) || errors.Is(err, halt.ErrHalted)
+}
