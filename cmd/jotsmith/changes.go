@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -164,14 +163,4 @@ func digest(files []string) (sum [sha256.Size]byte) {
 	}
 	h.Sum(sum[:0])
 	return sum
-}
-
-// files returns the files that a reload reads anew.
-func (r *reloader) files() []string {
-	files := []string{}
-	if r.file != "-" {
-		files = append(files, r.file)
-	}
-	slices.Sort(files)
-	return files
 }

@@ -31,45 +31,58 @@ type address struct {
 type listener struct {
 	address
 	server   *grpc.Server
+	trust    *authn.Trust // of TLS; else nil
 	listener net.Listener
 }
 
 func (a address) String() string { return a.network + ":" + a.name }
 
-// describeListener reads what a configured listener needs, certificates
-// included, and says how its callers are known.
-func describeListener(l *configv1.Listener) (address, credentials.TransportCredentials, error) {
+// describeListener says where to listen. trust is nil for a Unix socket.
+func describeListener(l *configv1.Listener) (where address, trust *authn.Trust, err error) {
 	if u := l.GetUnix(); u != nil {
 		mode, err := strconv.ParseUint(u.GetMode(), 8, 9)
 		if err != nil {
 			return address{}, nil, fmt.Errorf("mode of %s: %w", u.GetPath(), err)
 		}
-		return address{"unix", u.GetPath(), fs.FileMode(mode)}, authn.UnixCredentials(), nil
+		return address{"unix", u.GetPath(), fs.FileMode(mode)}, nil, nil
 	}
-	t := l.GetTcp()
-	if err := privateFile(t.GetKeyFile()); err != nil {
+	terms, err := readTerms(l.GetTcp())
+	if err != nil {
 		return address{}, nil, err
+	}
+	return address{network: "tcp", name: l.GetTcp().GetAddress()}, authn.NewTrust(terms), nil
+}
+
+// credentialsOf says how the callers of a listener are known.
+func credentialsOf(trust *authn.Trust) credentials.TransportCredentials {
+	if trust == nil {
+		return authn.UnixCredentials()
+	}
+	return trust.Credentials()
+}
+
+// readTerms reads the files of a TLS listener.
+func readTerms(t *configv1.TcpListener) (authn.Terms, error) {
+	if err := privateFile(t.GetKeyFile()); err != nil {
+		return authn.Terms{}, err
 	}
 	certificate, err := tls.LoadX509KeyPair(t.GetCertificateFile(), t.GetKeyFile())
 	if err != nil {
-		return address{}, nil, fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
+		return authn.Terms{}, fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
 	}
-	where := address{network: "tcp", name: t.GetAddress()}
+	terms := authn.Terms{Certificate: certificate, Optional: t.GetClientCertificateOptional()}
 	if t.GetClientCaFile() == "" { // only a bearer token makes a caller known here
-		return where, authn.TLSCredentialsForBearers(certificate, nil), nil
+		return terms, nil
 	}
 	pem, err := os.ReadFile(t.GetClientCaFile())
 	if err != nil {
-		return address{}, nil, fmt.Errorf("client CA of %s: %w", t.GetAddress(), err)
+		return authn.Terms{}, fmt.Errorf("client CA of %s: %w", t.GetAddress(), err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return address{}, nil, fmt.Errorf("client CA of %s: %s holds no PEM certificate", t.GetAddress(), t.GetClientCaFile())
+	terms.ClientCAs = x509.NewCertPool()
+	if !terms.ClientCAs.AppendCertsFromPEM(pem) {
+		return authn.Terms{}, fmt.Errorf("client CA of %s: %s holds no PEM certificate", t.GetAddress(), t.GetClientCaFile())
 	}
-	if t.GetClientCertificateOptional() {
-		return where, authn.TLSCredentialsForBearers(certificate, pool), nil
-	}
-	return where, authn.TLSCredentials(certificate, pool), nil
+	return terms, nil
 }
 
 // privateFile refuses a private key that others can read.

@@ -14,7 +14,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
+	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
 )
 
@@ -27,12 +29,15 @@ type reloader struct {
 	health  *keyHealth
 	log     *slog.Logger
 
-	tokenKeys *oidc.Keys // of the issuers, which outlive a generation
+	tokenKeys *oidc.Keys     // of the issuers, which outlive a generation
+	trusts    []*authn.Trust // of the listeners, in their order; nil for a Unix socket
 
 	requests chan chan<- error
 	current  *generation // Run's alone, once it runs
 	retiring sync.WaitGroup
 	status   atomic.Pointer[reloadStatus]
+
+	listeners atomic.Pointer[configv1.Config] // whose files are watched
 }
 
 // reloadStatus is what became of the configurations so far.
@@ -50,6 +55,7 @@ func newReloader(file string, first *generation, svc *service.Service, health *k
 		requests: make(chan chan<- error),
 	}
 	r.status.Store(&reloadStatus{generation: first.ID, since: time.Now(), taken: 1})
+	r.listeners.Store(first.cfg.Config)
 	return r
 }
 
@@ -96,7 +102,7 @@ func (r *reloader) ask(ctx context.Context) error {
 // reload takes up the configuration as it is now.
 func (r *reloader) reload(ctx context.Context) error {
 	before := *r.status.Load()
-	next, err := r.build(ctx)
+	next, terms, err := r.build(ctx)
 	if err != nil {
 		r.log.ErrorContext(ctx, "configuration not taken up; the one before goes on", "config_generation", before.generation, "error", err)
 		before.refused++
@@ -105,10 +111,14 @@ func (r *reloader) reload(ctx context.Context) error {
 		return err
 	}
 	next.watch(ctx)
+	for i, t := range terms {
+		r.trusts[i].Replace(t)
+	}
 	r.health.adopt(next.health)
 	r.service.Replace(next.Generation)
 	old := r.current
 	r.current = next
+	r.listeners.Store(next.cfg.Config)
 	r.status.Store(&reloadStatus{generation: next.ID, since: time.Now(), taken: before.taken + 1, refused: before.refused})
 	r.log.InfoContext(ctx, "configuration taken up", "config_generation", next.ID, "config_generation_before", old.ID)
 	r.retiring.Go(func() {
@@ -119,41 +129,78 @@ func (r *reloader) reload(ctx context.Context) error {
 	return nil
 }
 
-// build makes the next generation of the file as it is now.
-func (r *reloader) build(ctx context.Context) (*generation, error) {
+// build makes the next generation of the file as it is now, and reads the
+// certificates of the TLS listeners, by their place among all.
+func (r *reloader) build(ctx context.Context) (*generation, map[int]authn.Terms, error) {
 	if r.file == "-" {
-		return nil, errors.New("the configuration was read from standard input, which cannot be read again")
+		return nil, nil, errors.New("the configuration was read from standard input, which cannot be read again")
 	}
 	cfg, err := config.Load(r.file, checkURI)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if fixed := changedForGood(r.current.cfg, cfg); len(fixed) > 0 {
-		return nil, fmt.Errorf("%s: a change of %s needs a restart", r.file, strings.Join(fixed, ", "))
+		return nil, nil, fmt.Errorf("%s: a change of %s needs a restart", r.file, strings.Join(fixed, ", "))
 	}
-	return openGeneration(ctx, cfg, r.health.next(), r.service.Audit, r.tokenKeys, r.log)
+	terms := map[int]authn.Terms{}
+	for i, l := range cfg.GetListeners() {
+		if l.GetTcp() == nil {
+			continue
+		}
+		if terms[i], err = readTerms(l.GetTcp()); err != nil {
+			return nil, nil, err
+		}
+	}
+	next, err := openGeneration(ctx, cfg, r.health.next(), r.service.Audit, r.tokenKeys, r.log)
+	return next, terms, err
+}
+
+// files returns the files that a reload reads anew, key stores aside.
+func (r *reloader) files() []string {
+	if r.file == "-" {
+		return nil
+	}
+	files := []string{r.file}
+	for _, l := range r.listeners.Load().GetListeners() {
+		t := l.GetTcp()
+		for _, file := range []string{t.GetCertificateFile(), t.GetKeyFile(), t.GetClientCaFile()} {
+			if file != "" {
+				files = append(files, file)
+			}
+		}
+	}
+	return files
 }
 
 // changedForGood returns the sections that a running server cannot take up, of
 // those that differ.
 func changedForGood(before, after *config.Config) []string {
+	first, second := fixed(before), fixed(after)
 	var changed []string
-	fields := before.ProtoReflect().Descriptor().Fields()
+	fields := first.ProtoReflect().Descriptor().Fields()
 	for i := range fields.Len() {
 		field := fields.Get(i)
-		switch field.Name() {
-		case "backends", "keys", "profiles", "grants", "issuers":
-			continue
-		}
-		if !proto.Equal(only(before, field), only(after, field)) {
+		if !proto.Equal(only(first, field), only(second, field)) {
 			changed = append(changed, string(field.Name()))
 		}
 	}
 	return changed
 }
 
+// fixed returns what of a configuration a running server cannot change.
+func fixed(cfg *config.Config) *configv1.Config {
+	rest := proto.CloneOf(cfg.Config)
+	rest.Backends, rest.Keys, rest.Profiles, rest.Grants, rest.Issuers = nil, nil, nil, nil, nil
+	for _, l := range rest.GetListeners() {
+		if t := l.GetTcp(); t != nil {
+			t.CertificateFile, t.KeyFile, t.ClientCaFile, t.ClientCertificateOptional = "", "", "", false
+		}
+	}
+	return rest
+}
+
 // only returns a configuration that has but one section of another.
-func only(cfg *config.Config, field protoreflect.FieldDescriptor) proto.Message {
+func only(cfg *configv1.Config, field protoreflect.FieldDescriptor) proto.Message {
 	part := cfg.ProtoReflect().New()
 	if cfg.ProtoReflect().Has(field) {
 		part.Set(field, cfg.ProtoReflect().Get(field))

@@ -95,18 +95,19 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		log:      log,
 	}
 	for _, l := range cfg.GetListeners() {
-		address, credentials, err := describeListener(l)
+		address, trust, err := describeListener(l)
 		if err != nil {
 			return nil, err
 		}
 		grpcServer := service.NewServer(svc, service.ServerConfig{
-			Credentials: credentials,
+			Credentials: credentialsOf(trust),
 			MaxStreams:  limits.GetMaxStreamsPerConnection(),
 			Reflection:  cfg.GetReflection(),
 			Health:      keyHealth.server,
 			Log:         log,
 		})
-		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer})
+		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer, trust: trust})
+		s.reloader.trusts = append(s.reloader.trusts, trust)
 	}
 	if a := cfg.GetAdmin(); a != nil {
 		s.listeners = append(s.listeners, &listener{

@@ -133,9 +133,9 @@ func TestLabelsOfTokensCannotBeForged(t *testing.T) {
 func TestTLSForBearers(t *testing.T) {
 	root, other := newAuthority(t), newAuthority(t)
 	const nobody = "neither a client certificate nor a bearer token"
-	optional := serve(t, listenTCP(t), TLSCredentialsForBearers(root.server(), root.pool()))
-	without := serve(t, listenTCP(t), TLSCredentialsForBearers(root.server(), nil))
-	strict := serve(t, listenTCP(t), TLSCredentials(root.server(), root.pool()))
+	optional := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool(), Optional: true}).Credentials())
+	without := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server()}).Credentials())
+	strict := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials())
 	name := func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} }
 	client := func(of *authority) credentials.TransportCredentials {
 		cfg := &tls.Config{RootCAs: root.pool(), MinVersion: tls.VersionTLS13}

@@ -81,7 +81,7 @@ func listenTCP(t *testing.T) net.Listener {
 
 func TestTLSCallerIsKnownByTheNamesOfHisCertificate(t *testing.T) {
 	root := newAuthority(t)
-	address := serve(t, listenTCP(t), TLSCredentials(root.server(), root.pool()))
+	address := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials())
 	const (
 		noName = "client certificate has no URI, DNS or e-mail name"
 		many   = "client certificate has more than one URI name"
@@ -239,7 +239,7 @@ func TestTLSHandshakeFails(t *testing.T) {
 				certificate := tt.client.Certificates[0]
 				tt.client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 			}
-			info, serverErr, _, clientErr := shake(t, TLSCredentials(root.server(), root.pool()), tt.client)
+			info, serverErr, _, clientErr := shake(t, NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials(), tt.client)
 			if serverErr == nil || info != nil {
 				t.Fatalf("let in as %v", info)
 			}
@@ -268,7 +268,7 @@ func (s *sessions) Put(key string, state *tls.ClientSessionState) {
 
 func TestTLSSessionsAreNotResumed(t *testing.T) {
 	root := newAuthority(t)
-	creds := TLSCredentials(root.server(), root.pool())
+	creds := NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials()
 	cache := &sessions{ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	client := &tls.Config{
 		RootCAs: root.pool(), ClientSessionCache: cache,

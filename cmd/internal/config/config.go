@@ -104,7 +104,7 @@ const (
 	defaultCheckpoints = time.Minute
 	defaultWatches     = 64
 	defaultAllWatches  = 16384
-	defaultCalls       = 4096
+	defaultCalls       = 16384
 	defaultSocketMode  = "0660"
 )
 

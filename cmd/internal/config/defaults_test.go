@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 		}},
 		Limits: &configv1.Limits{
 			RequestTimeout: durationpb.New(10 * time.Second), ShutdownGrace: durationpb.New(30 * time.Second),
-			MaxConnections: 4096, MaxStreamsPerConnection: 128, MaxCalls: 4096,
+			MaxConnections: 4096, MaxStreamsPerConnection: 128, MaxCalls: 16384,
 			TokenCacheMib: 64, MaxWatchesPerCaller: 64, MaxWatches: 16384,
 		},
 		Log: &configv1.Log{Level: "info", Format: "json"},

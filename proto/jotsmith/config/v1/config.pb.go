@@ -1966,7 +1966,7 @@ type Limits struct {
 	// How many WatchToken streams one caller may have open. Default: 64.
 	MaxWatchesPerCaller uint32 `protobuf:"varint,6,opt,name=max_watches_per_caller,json=maxWatchesPerCaller,proto3" json:"max_watches_per_caller,omitempty"`
 	// How many calls may be under way at once, over all connections. One more is
-	// refused with OVERLOADED at once. Default: 4096.
+	// refused with OVERLOADED at once. Default: 16384.
 	MaxCalls uint32 `protobuf:"varint,8,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
 	// How many WatchToken streams may be open in all. Default: 16384.
 	MaxWatches    uint32 `protobuf:"varint,7,opt,name=max_watches,json=maxWatches,proto3" json:"max_watches,omitempty"`
