@@ -30,7 +30,7 @@ func newGrants() *cobra.Command {
 		Use:   "grants",
 		Short: "Try the grants of a configuration",
 	}
-	group(cmd, newGrantsTest())
+	group(cmd, newGrantsTest(), newGrantsReplay())
 	return cmd
 }
 

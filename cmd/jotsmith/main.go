@@ -13,6 +13,7 @@
 //	jotsmith key describe URI             print the public half of a key
 //	jotsmith key list                     print a server's keys as a JWK Set
 //	jotsmith grants test --as CALLER      say what a caller may mint, without a server
+//	jotsmith grants replay PATH           say which recorded tokens a file would refuse
 //	jotsmith audit verify PATH            follow the chain of an audit record
 //	jotsmith audit query PATH             find the records of tokens
 //	jotsmith status                       say what a server is doing
