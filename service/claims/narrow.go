@@ -13,9 +13,9 @@ import (
 type Narrowing struct {
 	Rule string // the name of the policy's rule
 	// Claims are what the value of a claim must pass, whether the caller sends it
-	// or the profile fixes it. One that is required must be sent, where the
-	// profile does not fix it. A claim that is neither the caller's nor fixed
-	// cannot be narrowed, and there is then no token.
+	// or the profile fixes it. Each must be there: a token without a claim that
+	// limits it is one without the limit. A claim that is neither the caller's
+	// nor fixed cannot be narrowed, and there is then no token.
 	Claims map[string]*CallerRule
 	MaxTTL time.Duration // the most that exp - now may be; 0 leaves it to the profile
 }
@@ -51,9 +51,9 @@ func (n *Narrowing) check(p *compiled, members []member, refusal *Refusal) {
 		switch {
 		case rule.Caller == nil && (rule.Fixed == nil || v == nil):
 			refusal.add(field(name), "cannot be what the grant asks for")
-		case v == nil && condition.Required:
+		case v == nil: // a token without a scope, for one, may do more than any with one
 			refusal.add(field(name), "is required")
-		case v != nil:
+		default:
 			if err := condition.accepts(*v); err != nil {
 				refusal.add(field(name), err.Error())
 			}
@@ -92,10 +92,7 @@ func (n *Narrowing) Words() []string {
 
 // narrowWords are Words without what no rule of a grant has set.
 func (r *CallerRule) narrowWords() string {
-	parts := []string{typeNames[r.Type]}
-	if r.Required {
-		parts = append(parts, "required")
-	}
+	parts := []string{typeNames[r.Type], "required"}
 	for _, condition := range r.conditions() {
 		if condition != fmt.Sprintf("up to %d bytes", MaxBytes) && condition != fmt.Sprintf("up to %d items", MaxItems) {
 			parts = append(parts, condition)

@@ -28,7 +28,7 @@ func grantBy(t testing.TB, rule, profile string, narrowed bool) policy.Grant {
 // reader narrows jwt() to readers.
 func reader() Narrowing {
 	return Narrowing{Rule: "reader", MaxTTL: time.Minute, Claims: map[string]*CallerRule{
-		"roles": {Type: "string", Required: true, OneOf: []string{"reader"}, MaxLength: MaxBytes},
+		"roles": {Type: "string", OneOf: []string{"reader"}, MaxLength: MaxBytes},
 		"level": {Type: "integer", Max: new(int64(3))},
 		"aud":   {Type: "string_list", OneOf: []string{"a", "b"}, MaxLength: MaxBytes, MaxItems: MaxItems},
 	}}
@@ -42,15 +42,17 @@ func TestNarrowedRequests(t *testing.T) {
 		ttl    *time.Duration
 		want   string // the violations; empty is approved
 	}{
-		{`{"sub":"a","roles":"reader"}`, nil, ""},
+		{`{"sub":"a","roles":"reader","level":1}`, nil, ""},
 		{`{"sub":"a","roles":"reader","level":3}`, &minute, ""},
-		{`{"sub":"a","roles":"writer"}`, nil, "claims.roles is not among the profile's values"},
-		{`{"sub":"a","roles":["reader"]}`, nil, "claims.roles is of type array of strings; the profile takes a string"},
-		{`{"sub":"a"}`, nil, "claims.roles is required"},
+		{`{"sub":"a","roles":"writer","level":1}`, nil, "claims.roles is not among the profile's values"},
+		{`{"sub":"a","roles":["reader"],"level":1}`, nil, "claims.roles is of type array of strings; the profile takes a string"},
+		{`{"sub":"a","level":1}`, nil, "claims.roles is required"},
+		{`{"sub":"a"}`, nil, "claims.level is required, claims.roles is required"},
+		{`{"sub":"a","roles":"reader"}`, nil, "claims.level is required"},
 		{`{"sub":"a","roles":"reader","level":4}`, nil, "claims.level is more than 3"},
-		{`{"sub":"a","roles":"reader"}`, &more, "ttl is over this profile's limit of 60s"},
-		{`{"roles":7}`, nil, "claims.roles is of type integer; the profile takes a string or an array of strings, claims.sub is required"},
-		{`{"sub":"a","roles":"reader","x":1}`, nil, "claims.x is not a claim of this profile"},
+		{`{"sub":"a","roles":"reader","level":1}`, &more, "ttl is over this profile's limit of 60s"},
+		{`{"roles":7,"level":1}`, nil, "claims.roles is of type integer; the profile takes a string or an array of strings, claims.sub is required"},
+		{`{"sub":"a","roles":"reader","level":1,"x":1}`, nil, "claims.x is not a claim of this profile"},
 	} {
 		for range 2 { // the second time from what is remembered
 			draft, err := catalog.Prepare(grantBy(t, "reader", "svc", true), Request{Claims: tt.claims, TTL: tt.ttl})
@@ -179,7 +181,7 @@ func TestExplanationNamesTheGrantsCondition(t *testing.T) {
 		if want := "from the caller: a string or an array of strings, optional, up to 16 bytes, up to 3 items; by the grant reader: a string, required, one of reader"; rules["roles"] != want {
 			t.Errorf("roles: %s", rules["roles"])
 		}
-		if want := `fixed to ["a","b"]; by the grant reader: an array of strings, one of a | b`; rules["aud"] != want {
+		if want := `fixed to ["a","b"]; by the grant reader: an array of strings, required, one of a | b`; rules["aud"] != want {
 			t.Errorf("aud: %s", rules["aud"])
 		}
 		limits := strings.Join(got.Limits, "\n")
@@ -194,7 +196,7 @@ func TestExplanationNamesTheGrantsCondition(t *testing.T) {
 		t.Errorf("%v, %v", plain.Limits, err)
 	}
 	n := reader()
-	if got, want := strings.Join(n.Words(), "; "), "aud: an array of strings, one of a | b; level: an integer, at most 3; roles: a string, required, one of reader; ttl: 1m at most"; got != want {
+	if got, want := strings.Join(n.Words(), "; "), "aud: an array of strings, required, one of a | b; level: an integer, required, at most 3; roles: a string, required, one of reader; ttl: 1m at most"; got != want {
 		t.Errorf("words %s", got)
 	}
 }

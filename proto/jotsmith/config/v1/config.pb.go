@@ -1428,8 +1428,8 @@ type Grant struct {
 	Profiles []string `protobuf:"bytes,3,rep,name=profiles,proto3" json:"profiles,omitempty"`
 	// Which values of claims these callers may ask for, beside the profile's own
 	// rules: a value that a caller sends, or that a profile fixes, must pass. A
-	// claim that is `required` here must be sent. Each profile of the grant must
-	// have the claim.
+	// claim that is named here must be in the token: one without a scope, for one,
+	// may do more than any with one. Each profile of the grant must have the claim.
 	Claims map[string]*CallerValue `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The longest ttl for these callers, where it is less than the profile's.
 	MaxTtl *durationpb.Duration `protobuf:"bytes,5,opt,name=max_ttl,json=maxTtl,proto3" json:"max_ttl,omitempty"`
