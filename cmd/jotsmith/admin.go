@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
@@ -63,16 +62,7 @@ func (o *operator) fault(err error) error {
 // print writes an answer as JSON, or by write for people.
 func (o *operator) print(w io.Writer, answer proto.Message, write func(io.Writer)) error {
 	if o.output == "json" {
-		data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(answer)
-		if err != nil {
-			return fail(exitFailure, err)
-		}
-		text, err := indent(data)
-		if err != nil {
-			return fail(exitFailure, err)
-		}
-		_, err = fmt.Fprintln(w, text)
-		return fail(exitFailure, err)
+		return fail(exitFailure, printProto(w, answer))
 	}
 	var text strings.Builder
 	write(&text)

@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
@@ -209,16 +208,7 @@ func split(recorded []audit.RecordedClaim, profile *claims.Profile) (shown strin
 // print writes what was found.
 func (r *replay) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		data, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		text, err := indent(data)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(w, text)
-		return err
+		return printJSON(w, r)
 	}
 	if len(r.Findings) == 0 {
 		_, err := fmt.Fprintf(w, "all %d tokens would be minted\n", r.Tokens)

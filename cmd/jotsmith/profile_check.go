@@ -11,7 +11,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
@@ -123,31 +122,7 @@ func explainOffline(cfg *config.Config, profile string, req claims.Request, now 
 	if err != nil {
 		return nil, err
 	}
-	explained, err := claims.New(cfg.ClaimProfiles, nil).Explain(grant, req, now)
-	if err != nil {
-		return nil, err
-	}
-	resp := &jotsmithv1.ExplainTokenResponse{Limits: explained.Limits, ConfigGeneration: cfg.Generation}
-	for _, d := range explained.Decisions {
-		resp.Decisions = append(resp.Decisions, &jotsmithv1.ClaimDecision{Name: d.Name, Rule: d.Rule, Doc: d.Doc, Present: d.Present})
-	}
-	if explained.Refusal != nil {
-		refusal, err := refusalOf(explained.Refusal)
-		if err != nil {
-			return nil, err
-		}
-		resp.Refusals = append(resp.Refusals, refusal.Proto())
-		return resp, nil
-	}
-	header, err := headerOf(cfg, explained.Set)
-	if err != nil {
-		return nil, err
-	}
-	resp.Header, resp.Claims = string(header), string(explained.Set.Payload())
-	if explained.TTL > 0 {
-		resp.Ttl = durationpb.New(explained.TTL)
-	}
-	return resp, nil
+	return explainGrant(cfg, grant, req, now)
 }
 
 // headerOf returns the header that a set would be signed with. The signer that

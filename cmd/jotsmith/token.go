@@ -165,18 +165,7 @@ func printProto(w io.Writer, m proto.Message) error {
 	if err != nil {
 		return err
 	}
-	text, err := indent(data)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(w, text)
-	return err
-}
-
-// indent writes JSON for people.
-func indent(value jsontext.Value) (string, error) {
-	err := value.Indent(jsontext.WithIndent("  "))
-	return string(value), err
+	return printValue(w, data)
 }
 
 // printJSON writes a value as JSON for people.
@@ -185,12 +174,23 @@ func printJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	text, err := indent(data)
+	return printValue(w, data)
+}
+
+// printValue writes JSON for people.
+func printValue(w io.Writer, value jsontext.Value) error {
+	text, err := indent(value)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(w, text)
 	return err
+}
+
+// indent returns JSON for people.
+func indent(value jsontext.Value) (string, error) {
+	err := value.Indent(jsontext.WithIndent("  "))
+	return string(value), err
 }
 
 // readClaims returns the claims that a flag gives or names.
