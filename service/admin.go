@@ -19,10 +19,11 @@ import (
 
 // ReloadStatus is what became of the configurations so far.
 type ReloadStatus struct {
-	Since   time.Time // when the one that answers was taken up
-	Taken   int64     // how many were, the first included
-	Refused int64
-	Err     error // of the newest; nil where it was taken up
+	Generation string    // the one that answers
+	Since      time.Time // when it was taken up
+	Taken      int64     // how many were, the first included
+	Refused    int64
+	Err        error // of the newest; nil where it was taken up
 }
 
 // AdminConfig is what NewAdmin needs.

@@ -11,6 +11,7 @@ import (
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
+	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -40,6 +41,15 @@ func (in *Generation) profiles(caller authn.Caller) ([]string, error) {
 	return profiles, nil
 }
 
+// profile returns a profile that a grant names.
+func (in *Generation) profile(name string) (*claims.Profile, error) {
+	profile, ok := in.Claims.Profile(name)
+	if !ok {
+		return nil, fmt.Errorf("a grant names the profile %q, which is not there", name)
+	}
+	return profile, nil
+}
+
 // keys returns the keys of one profile, or of all, that the caller may mint.
 func (in *Generation) keys(caller authn.Caller, profile string) ([]*jotsmithv1.Key, error) {
 	profiles, err := in.profiles(caller)
@@ -55,9 +65,9 @@ func (in *Generation) keys(caller authn.Caller, profile string) ([]*jotsmithv1.K
 
 	byKID := map[string]*jotsmithv1.Key{}
 	for _, name := range profiles {
-		granted, ok := in.Claims.Profile(name)
-		if !ok {
-			return nil, fmt.Errorf("a grant names the profile %q, which is not there", name)
+		granted, err := in.profile(name)
+		if err != nil {
+			return nil, err
 		}
 		public, ok := in.Signer.Public(granted.Key)
 		if !ok {

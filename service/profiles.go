@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -25,9 +24,9 @@ func (s *Service) ListProfiles(ctx context.Context, _ *jotsmithv1.ListProfilesRe
 	}
 	resp := &jotsmithv1.ListProfilesResponse{ConfigGeneration: in.ID}
 	for _, name := range names {
-		profile, ok := in.Claims.Profile(name)
-		if !ok {
-			return nil, call.end(ctx, fmt.Errorf("a grant names the profile %q, which is not there", name))
+		profile, err := in.profile(name)
+		if err != nil {
+			return nil, call.end(ctx, err)
 		}
 		resp.Profiles = append(resp.Profiles, s.describe(in, profile))
 	}

@@ -31,7 +31,6 @@ type address struct {
 type listener struct {
 	address
 	server   *grpc.Server
-	trust    *authn.Trust // of TLS; else nil
 	listener net.Listener
 }
 

@@ -35,18 +35,9 @@ type reloader struct {
 	requests chan chan<- error
 	current  *generation // Run's alone, once it runs
 	retiring sync.WaitGroup
-	status   atomic.Pointer[reloadStatus]
+	status   atomic.Pointer[service.ReloadStatus]
 
 	listeners atomic.Pointer[configv1.Config] // whose files are watched
-}
-
-// reloadStatus is what became of the configurations so far.
-type reloadStatus struct {
-	generation string
-	since      time.Time
-	taken      int64
-	refused    int64
-	err        error // of the newest configuration; nil where it was taken up
 }
 
 func newReloader(file string, first *generation, svc *service.Service, health *keyHealth, tokenKeys *oidc.Keys, log *slog.Logger) *reloader {
@@ -54,16 +45,13 @@ func newReloader(file string, first *generation, svc *service.Service, health *k
 		file: file, service: svc, health: health, log: log, tokenKeys: tokenKeys, current: first,
 		requests: make(chan chan<- error),
 	}
-	r.status.Store(&reloadStatus{generation: first.ID, since: time.Now(), taken: 1})
+	r.status.Store(&service.ReloadStatus{Generation: first.ID, Since: time.Now(), Taken: 1})
 	r.listeners.Store(first.cfg.Config)
 	return r
 }
 
 // report returns what became of the configurations so far.
-func (r *reloader) report() service.ReloadStatus {
-	status := r.status.Load()
-	return service.ReloadStatus{Since: status.since, Taken: status.taken, Refused: status.refused, Err: status.err}
-}
+func (r *reloader) report() service.ReloadStatus { return *r.status.Load() }
 
 // run watches over the keys of the generation that answers, and reloads
 // whenever trigger says so or somebody asks, until ctx ends. It returns when
@@ -101,12 +89,12 @@ func (r *reloader) ask(ctx context.Context) error {
 
 // reload takes up the configuration as it is now.
 func (r *reloader) reload(ctx context.Context) error {
-	before := *r.status.Load()
+	before := r.report()
 	next, terms, err := r.build(ctx)
 	if err != nil {
-		r.log.ErrorContext(ctx, "configuration not taken up; the one before goes on", "config_generation", before.generation, "error", err)
-		before.refused++
-		before.err = err
+		r.log.ErrorContext(ctx, "configuration not taken up; the one before goes on", "config_generation", before.Generation, "error", err)
+		before.Refused++
+		before.Err = err
 		r.status.Store(&before)
 		return err
 	}
@@ -119,7 +107,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	old := r.current
 	r.current = next
 	r.listeners.Store(next.cfg.Config)
-	r.status.Store(&reloadStatus{generation: next.ID, since: time.Now(), taken: before.taken + 1, refused: before.refused})
+	r.status.Store(&service.ReloadStatus{Generation: next.ID, Since: time.Now(), Taken: before.Taken + 1, Refused: before.Refused})
 	r.log.InfoContext(ctx, "configuration taken up", "config_generation", next.ID, "config_generation_before", old.ID)
 	r.retiring.Go(func() {
 		if err := old.close(); err != nil {

@@ -141,7 +141,7 @@ func TestReloadTakesUpAChangeAndKeepsTheOldOneBeforeABadOne(t *testing.T) {
 		r.write(t, bad)
 		err := r.server.reloader.ask(t.Context())
 		after := r.server.reloader.status.Load()
-		if err == nil || after.err == nil || after.refused <= before.refused || after.generation != second.GetConfigGeneration() {
+		if err == nil || after.Err == nil || after.Refused <= before.Refused || after.Generation != second.GetConfigGeneration() {
 			t.Errorf("%s: %v, status %+v", name, err, after)
 		}
 		if again, err := r.mint(); err != nil || again.GetConfigGeneration() != second.GetConfigGeneration() {
@@ -152,7 +152,7 @@ func TestReloadTakesUpAChangeAndKeepsTheOldOneBeforeABadOne(t *testing.T) {
 	if err := r.server.reloader.ask(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if after := r.server.reloader.status.Load(); after.err != nil || after.taken < 3 || after.refused < 5 { // the changed file is noticed too
+	if after := r.server.reloader.status.Load(); after.Err != nil || after.Taken < 3 || after.Refused < 5 { // the changed file is noticed too
 		t.Errorf("status %+v", after)
 	}
 }

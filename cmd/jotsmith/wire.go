@@ -106,7 +106,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 			Health:      keyHealth.server,
 			Log:         log,
 		})
-		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer, trust: trust})
+		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer})
 		s.reloader.trusts = append(s.reloader.trusts, trust)
 	}
 	if a := cfg.GetAdmin(); a != nil {

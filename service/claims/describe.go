@@ -37,9 +37,9 @@ func (c *Catalog) Explain(grant policy.Grant, req Request, now time.Time) (Expla
 	draft, err := c.Prepare(grant, req)
 	if err != nil {
 		out.Refusal = err
-		out.Decisions = narrowed.explain(p.Decisions())
+		out.Decisions = narrowed.explain(p.decisions(func(*namedRule) bool { return false }))
 		for i := range out.Decisions {
-			out.Decisions[i].Present = false
+			out.Decisions[i].Present = false // the header's too
 		}
 		return out, nil
 	}

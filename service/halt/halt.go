@@ -8,16 +8,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jotsmith/jotsmith/service/statefile"
 )
 
 // ErrHalted says that an operator has stopped what was asked for.
@@ -78,12 +77,12 @@ func Open(path string) (*Switch, error) {
 	if path == "" {
 		return s, nil
 	}
-	data, err := read(path)
+	data, err := statefile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state file: %w", err)
+		return nil, fmt.Errorf("state file %s: %w", path, err)
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
@@ -96,23 +95,6 @@ func Open(path string) (*Switch, error) {
 		stopped[e.Target] = e
 	}
 	return s, nil
-}
-
-// read returns a file of a sensible kind and size.
-func read(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, maxFile)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
 func (t Target) valid() error {
@@ -215,26 +197,5 @@ func (s *Switch) write() error {
 	if err != nil {
 		return err
 	}
-	next, err := os.CreateTemp(filepath.Dir(s.path), ".state-*")
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(append(data, '\n'))
-	err = errors.Join(err, next.Sync(), next.Close())
-	if err == nil {
-		err = os.Rename(next.Name(), s.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
-	}
-	return syncDir(filepath.Dir(s.path))
-}
-
-// syncDir flushes the directory, without which the file's new name can be lost.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return statefile.Replace(s.path, append(data, '\n'))
 }

@@ -7,14 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/jotsmith/jotsmith/service/statefile"
 )
 
 // maxFile is the largest file that Open reads, in bytes: far more than the
@@ -64,36 +63,13 @@ func Open(path string, log *slog.Logger) (*Ledger, error) {
 	return l, nil
 }
 
-func read(path string) (file, error) {
-	info, err := os.Stat(path) // before it is opened: that of a pipe would not return
+func read(path string) (f file, err error) {
+	data, err := statefile.Read(path, maxFile)
 	if err != nil {
-		return file{}, plain(err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return file{}, fmt.Errorf("not a regular file of at most %d bytes", maxFile)
-	}
-	opened, err := os.Open(path)
-	if err != nil {
-		return file{}, plain(err)
-	}
-	defer opened.Close()
-	data, err := io.ReadAll(io.LimitReader(opened, maxFile))
-	if err != nil {
-		return file{}, plain(err)
-	}
-	var f file
-	if err := json.Unmarshal(data, &f); err != nil {
 		return file{}, err
 	}
-	return f, nil
-}
-
-// plain is the error without the path, which the message has already.
-func plain(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
-	}
-	return err
+	err = json.Unmarshal(data, &f)
+	return f, err
 }
 
 // Note remembers a token's expiry. A token that ends before the newest changes
@@ -153,17 +129,5 @@ func (l *Ledger) write(expiries map[string]time.Time) error {
 	if err != nil {
 		return err
 	}
-	next, err := os.CreateTemp(filepath.Dir(l.path), ".ledger-*")
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(append(data, '\n'))
-	err = errors.Join(err, next.Sync(), next.Close())
-	if err == nil {
-		err = os.Rename(next.Name(), l.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
-	}
-	return nil
+	return statefile.Replace(l.path, append(data, '\n'))
 }
