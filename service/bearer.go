@@ -17,10 +17,10 @@ type Bearers interface {
 
 var errNoIssuers = errors.New("a bearer token came, and no issuer is configured")
 
-// caller returns who makes a call: by the bearer token that he sends, or else
+// caller returns who makes a call under this configuration: by the bearer token that he sends, or else
 // by his connection. A token that is not accepted is never made up for by the
 // connection. The error says why there is none, for the log alone.
-func (s *Service) caller(ctx context.Context) (authn.Caller, error) {
+func (in *Generation) caller(ctx context.Context) (authn.Caller, error) {
 	token, sent, err := authn.Bearer(ctx)
 	switch {
 	case err != nil:
@@ -28,9 +28,8 @@ func (s *Service) caller(ctx context.Context) (authn.Caller, error) {
 	case !sent:
 		return authn.FromContext(ctx)
 	}
-	bearers := s.current.Load().Bearers
-	if bearers == nil {
+	if in.Bearers == nil {
 		return authn.Caller{}, errNoIssuers
 	}
-	return bearers.Caller(ctx, token)
+	return in.Bearers.Caller(ctx, token)
 }

@@ -13,6 +13,7 @@ import (
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
+	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/servicetest"
 )
 
@@ -115,5 +116,50 @@ func TestBearerThatIsOverIsRefused(t *testing.T) {
 	}
 	if !strings.Contains(s.Log.String(), "bearer token has expired") {
 		t.Error(s.Log)
+	}
+}
+
+// slowBearers says that it was asked, and answers when it is let.
+type slowBearers struct {
+	bearers
+	asked, answer chan struct{}
+}
+
+func (b slowBearers) Caller(ctx context.Context, token string) (authn.Caller, error) {
+	close(b.asked)
+	<-b.answer
+	return b.bearers.Caller(ctx, token)
+}
+
+func TestCallSeesOneConfigurationFromItsBearerToItsToken(t *testing.T) {
+	s := servicetest.Start(t, servicetest.Options{})
+	slow := slowBearers{bearers{secret, time.Now().Add(time.Hour)}, make(chan struct{}), make(chan struct{})}
+	in := *s.Service.First
+	in.ID, in.Bearers, in.Policy = "one", slow, policy.New([]policy.Rule{{
+		Name: "ci", Callers: []policy.Match{{Token: &policy.TokenMatch{Issuer: "ci", Sub: "somebody"}}}, Profiles: []string{servicetest.Profile},
+	}})
+	s.Service.Replace(&in)
+
+	type answer struct {
+		*jotsmithv1.MintTokenResponse
+		err error
+	}
+	answers := make(chan answer, 1)
+	tokens := s.Tokens(t)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+secret)
+	go func() {
+		resp, err := tokens.MintToken(ctx, &jotsmithv1.MintTokenRequest{Profile: servicetest.Profile, Claims: `{"sub":"a"}`})
+		answers <- answer{resp, err}
+	}()
+	<-slow.asked
+	next := in
+	next.ID, next.Bearers, next.Policy = "two", bearers{}, policy.New(nil)
+	s.Service.Replace(&next)
+	close(slow.answer)
+	if got := <-answers; got.err != nil || got.GetConfigGeneration() != "one" {
+		t.Errorf("generation %q, %v", got.GetConfigGeneration(), got.err)
+	}
+	if got := mintWith(t, s, "Bearer "+secret); got.Code() != codes.Unauthenticated {
+		t.Errorf("the next call: %v", got)
 	}
 }

@@ -16,20 +16,15 @@ import (
 // no grant for the profile learns what MintToken would tell him: nothing.
 func (s *Service) ExplainToken(ctx context.Context, req *jotsmithv1.ExplainTokenRequest) (*jotsmithv1.ExplainTokenResponse, error) {
 	call := s.begin(ctx, "ExplainToken", req.GetRequest().GetProfile())
-	caller, err := call.known()
-	if err != nil {
-		return nil, call.end(ctx, err)
+	defer call.release()
+	if call.fault != nil {
+		return nil, call.end(ctx, call.fault)
 	}
-	resp, err := s.explain(caller, req.GetRequest())
+	resp, err := s.explain(call.in, call.caller, req.GetRequest())
 	return resp, call.end(ctx, err)
 }
 
-func (s *Service) explain(caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.ExplainTokenResponse, error) {
-	in, err := s.use()
-	if err != nil {
-		return nil, err
-	}
-	defer in.release()
+func (s *Service) explain(in *Generation, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.ExplainTokenResponse, error) {
 	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
 		return nil, err

@@ -19,16 +19,15 @@ import (
 // ListKeys lists the public keys of the profiles that the caller may mint.
 func (s *Service) ListKeys(ctx context.Context, req *jotsmithv1.ListKeysRequest) (*jotsmithv1.ListKeysResponse, error) {
 	call := s.begin(ctx, "ListKeys", req.GetProfile())
-	caller, err := call.known()
+	defer call.release()
+	if call.fault != nil {
+		return nil, call.end(ctx, call.fault)
+	}
+	keys, err := call.in.keys(call.caller, req.GetProfile())
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}
-	in := s.current.Load()
-	keys, err := in.keys(caller, req.GetProfile())
-	if err != nil {
-		return nil, call.end(ctx, err)
-	}
-	return &jotsmithv1.ListKeysResponse{Keys: keys, ConfigGeneration: in.ID}, call.end(ctx, nil)
+	return &jotsmithv1.ListKeysResponse{Keys: keys, ConfigGeneration: call.in.ID}, call.end(ctx, nil)
 }
 
 // profiles returns the names of the profiles that the caller may mint, or

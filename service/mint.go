@@ -19,13 +19,9 @@ import (
 )
 
 // mint is the product: who asks has a grant for the profile, the profile's
-// rules make the claims set, and its key signs it, or has signed it before.
-func (s *Service) mint(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (minted, error) {
-	in, err := s.use()
-	if err != nil {
-		return minted{}, err
-	}
-	defer in.release()
+// rules make the claims set, and its key signs it, or has signed it before. All
+// of it is under one configuration, which the caller of mint holds.
+func (s *Service) mint(ctx context.Context, in *Generation, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (minted, error) {
 	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
 		return minted{}, err
@@ -149,19 +145,20 @@ func request(req *jotsmithv1.MintTokenRequest) (claims.Request, error) {
 // MintToken mints one token.
 func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
 	call := s.begin(ctx, "MintToken", req.GetProfile())
-	caller, err := call.known()
-	if err != nil {
-		s.recordRefusal(ctx, caller, req.GetProfile(), err)
-		return nil, call.end(ctx, err)
-	}
-	resp, err := s.mintResponse(ctx, caller, req)
+	defer call.release()
+	resp, err := call.mint(ctx, req)
 	return resp, call.end(ctx, err)
 }
 
-func (s *Service) mintResponse(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
-	token, err := s.mint(ctx, caller, req, false)
+// mint answers one request of a call, and records it where it is refused.
+func (c *call) mint(ctx context.Context, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
+	if c.fault != nil {
+		c.service.recordRefusal(ctx, c.in, c.caller, req.GetProfile(), c.fault)
+		return nil, c.fault
+	}
+	token, err := c.service.mint(ctx, c.in, c.caller, req, false)
 	if err != nil {
-		s.recordRefusal(ctx, caller, req.GetProfile(), err)
+		c.service.recordRefusal(ctx, c.in, c.caller, req.GetProfile(), err)
 		return nil, err
 	}
 	return token.response()
@@ -179,9 +176,10 @@ const (
 // BatchMintTokens mints several tokens, each as MintToken would.
 func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMintTokensRequest) (*jotsmithv1.BatchMintTokensResponse, error) {
 	call := s.begin(ctx, "BatchMintTokens", "")
-	caller, err := call.known()
-	if err != nil {
-		return nil, call.end(ctx, err)
+	defer call.release()
+	if call.fault != nil {
+		s.recordRefusal(ctx, call.in, call.caller, "", call.fault)
+		return nil, call.end(ctx, call.fault)
 	}
 	items := req.GetRequests()
 	if len(items) == 0 || len(items) > maxBatch {
@@ -196,7 +194,7 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
 				var token *jotsmithv1.MintTokenResponse
-				token, errs[i] = s.mintResponse(ctx, caller, items[i])
+				token, errs[i] = call.mint(ctx, items[i])
 				results[i] = result(token, errs[i])
 			}
 		})

@@ -13,12 +13,12 @@ import (
 // ListProfiles lists the profiles that the caller may mint.
 func (s *Service) ListProfiles(ctx context.Context, _ *jotsmithv1.ListProfilesRequest) (*jotsmithv1.ListProfilesResponse, error) {
 	call := s.begin(ctx, "ListProfiles", "")
-	caller, err := call.known()
-	if err != nil {
-		return nil, call.end(ctx, err)
+	defer call.release()
+	if call.fault != nil {
+		return nil, call.end(ctx, call.fault)
 	}
-	in := s.current.Load()
-	names, err := in.profiles(caller)
+	in := call.in
+	names, err := in.profiles(call.caller)
 	if err != nil {
 		return nil, call.end(ctx, err)
 	}

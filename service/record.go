@@ -95,12 +95,12 @@ func (s *Service) recordReuse(ctx context.Context, in *Generation, draft claims.
 
 // recordRefusal records a request that was refused for what it is. One refused
 // for how many there are is not recorded: a flood would be one of the disk too.
-func (s *Service) recordRefusal(ctx context.Context, caller authn.Caller, profile string, err error) {
+func (s *Service) recordRefusal(ctx context.Context, in *Generation, caller authn.Caller, profile string, err error) {
 	if s.Audit == nil || !refused(err) {
 		return
 	}
-	in := audit.Intent{Generation: s.current.Load().ID, Caller: caller.String(), Proof: caller.Proof(), Profile: short(profile)}
-	if err := s.Audit.Note(ctx, in, audit.Result{Outcome: audit.Refused, Reason: reasonOf(toStatus(err))}); err != nil {
+	intent := audit.Intent{Generation: in.ID, Caller: caller.String(), Proof: caller.Proof(), Profile: short(profile)}
+	if err := s.Audit.Note(ctx, intent, audit.Result{Outcome: audit.Refused, Reason: reasonOf(toStatus(err))}); err != nil {
 		s.Log.ErrorContext(ctx, "refusal not recorded", "error", err)
 	}
 }

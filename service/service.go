@@ -116,30 +116,44 @@ func (s *Service) stillKnown(caller authn.Caller) error {
 // CallMessage is the message of the line that the log gets of each call.
 const CallMessage = "rpc"
 
-// call is one RPC from its start to the one line that the log gets of it.
+// call is one RPC from its start to the one line that the log gets of it. It
+// sees one configuration, which it holds until its release.
 type call struct {
 	service *Service
 	method  string
 	profile string
 	start   time.Time
+	in      *Generation // nil while the server stops
 	caller  authn.Caller
-	unknown error // why there is no caller
+	fault   error // why there is no caller
 }
 
 func (s *Service) begin(ctx context.Context, method, profile string) call {
-	caller, err := s.caller(ctx)
-	return call{s, method, profile, time.Now(), caller, err}
+	c := call{service: s, method: method, profile: profile, start: time.Now()}
+	if c.in, c.fault = s.use(); c.fault == nil {
+		c.caller, c.fault = s.known(ctx, c.in)
+	}
+	return c
+}
+
+// release ends the use of the configuration. It may be called again.
+func (c *call) release() {
+	if c.in != nil {
+		c.in.release()
+		c.in = nil
+	}
 }
 
 // known returns who asks, or ErrUnauthenticated.
-func (c *call) known() (authn.Caller, error) {
+func (s *Service) known(ctx context.Context, in *Generation) (authn.Caller, error) {
+	caller, err := in.caller(ctx)
 	switch {
-	case c.unknown != nil:
-		return authn.Caller{}, unauthenticated(c.unknown.Error())
-	case !c.caller.Known():
+	case err != nil:
+		return authn.Caller{}, unauthenticated(err.Error())
+	case !caller.Known():
 		return authn.Caller{}, unauthenticated("no identity")
 	}
-	return c.caller, c.service.stillKnown(c.caller)
+	return caller, s.stillKnown(caller)
 }
 
 // end writes the call's line and turns err into the status for the wire. The

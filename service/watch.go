@@ -27,16 +27,18 @@ const (
 func (s *Service) WatchToken(req *jotsmithv1.WatchTokenRequest, stream grpc.ServerStreamingServer[jotsmithv1.WatchTokenResponse]) error {
 	ctx := stream.Context()
 	call := s.begin(ctx, "WatchToken", req.GetRequest().GetProfile())
-	caller, err := call.known()
-	if err != nil {
-		return call.end(ctx, err)
+	defer call.release()
+	if call.fault != nil {
+		s.recordRefusal(ctx, call.in, call.caller, call.profile, call.fault)
+		return call.end(ctx, call.fault)
 	}
-	leave, err := s.watches.enter(caller)
+	leave, err := s.watches.enter(call.caller)
 	if err != nil {
 		return call.end(ctx, err)
 	}
 	defer leave()
-	w := watch{service: s, caller: caller, request: req.GetRequest(), send: stream.Send}
+	call.release() // each look is under the configuration of its time
+	w := watch{service: s, known: s.known, request: req.GetRequest(), send: stream.Send}
 	err = w.run(ctx)
 	return call.end(ctx, err, slog.Int("tokens", w.sent))
 }
@@ -44,7 +46,7 @@ func (s *Service) WatchToken(req *jotsmithv1.WatchTokenRequest, stream grpc.Serv
 // watch is one stream.
 type watch struct {
 	service *Service
-	caller  authn.Caller
+	known   func(context.Context, *Generation) (authn.Caller, error) // who asks
 	request *jotsmithv1.MintTokenRequest
 	send    func(*jotsmithv1.WatchTokenResponse) error
 
@@ -79,17 +81,25 @@ func (w *watch) run(ctx context.Context) error {
 }
 
 // look asks for a token, sends it where it is another than the last, and sets
-// when to look again.
+// when to look again. Who asks is worked out each time, because the CAs and
+// issuers that made him known may have been replaced since.
 func (w *watch) look(ctx context.Context) error {
-	if err := w.service.stillKnown(w.caller); err != nil {
-		return err
-	}
-	if err := w.service.watchable(w.caller, w.request); err != nil {
-		return err
-	}
-	token, err := w.service.mint(ctx, w.caller, w.request, true)
+	in, err := w.service.use()
 	if err != nil {
-		w.service.recordRefusal(ctx, w.caller, w.request.GetProfile(), err)
+		return err
+	}
+	defer in.release()
+	caller, err := w.known(ctx, in)
+	if err != nil {
+		w.service.recordRefusal(ctx, in, caller, w.request.GetProfile(), err)
+		return w.later(err)
+	}
+	if err := in.watchable(caller, w.request); err != nil {
+		return err
+	}
+	token, err := w.service.mint(ctx, in, caller, w.request, true)
+	if err != nil {
+		w.service.recordRefusal(ctx, in, caller, w.request.GetProfile(), err)
 		return w.later(err)
 	}
 	if w.sent > 0 && token.Compact == w.held.Compact {
@@ -114,8 +124,7 @@ func (w *watch) look(ctx context.Context) error {
 }
 
 // watchable refuses a watch of tokens that are each for one request.
-func (s *Service) watchable(caller authn.Caller, req *jotsmithv1.MintTokenRequest) error {
-	in := s.current.Load()
+func (in *Generation) watchable(caller authn.Caller, req *jotsmithv1.MintTokenRequest) error {
 	grant, err := in.Policy.Decide(caller, req.GetProfile())
 	if err != nil {
 		return err

@@ -31,8 +31,9 @@ type watched struct {
 	store *backendtest.Fake
 	in    *Generation
 
-	mu  sync.Mutex
-	got []received
+	mu      sync.Mutex
+	got     []received
+	unknown error // why the caller is nobody
 }
 
 // received is a token and when it came.
@@ -107,7 +108,12 @@ func wall() time.Time { return time.Now().AddDate(27, 0, 0) }
 func (w *watched) start(ctx context.Context) <-chan error {
 	end := make(chan error, 1)
 	running := watch{
-		service: w.Service, caller: authn.FromUnix(authn.Unix{UID: 1}), request: &jotsmithv1.MintTokenRequest{Profile: "p"},
+		service: w.Service, request: &jotsmithv1.MintTokenRequest{Profile: "p"},
+		known: func(context.Context, *Generation) (authn.Caller, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return authn.FromUnix(authn.Unix{UID: 1}), w.unknown
+		},
 		send: func(resp *jotsmithv1.WatchTokenResponse) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -284,6 +290,19 @@ func TestWatchEndsAtOnceWhenTheGrantIsTakenAway(t *testing.T) {
 		w.Replace(generation(t, "two", w.store, watchedProfile(), false))
 		synctest.Wait()
 		if err := <-end; !errors.Is(err, policy.ErrNotGranted) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestWatchEndsWhenItsCallerIsKnownNoLonger(t *testing.T) {
+	inBubble(t, watchedProfile(), func(t *testing.T, w *watched, end <-chan error) {
+		w.mu.Lock()
+		w.unknown = unauthenticated("his CA was removed")
+		w.mu.Unlock()
+		w.Replace(generation(t, "two", w.store, watchedProfile(), true)) // as a reload of the CAs does
+		synctest.Wait()
+		if err := <-end; !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("ended with %v", err)
 		}
 	})
