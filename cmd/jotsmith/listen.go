@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
@@ -27,10 +26,11 @@ type address struct {
 	mode          fs.FileMode
 }
 
-// listener is one address with the gRPC server that answers there.
+// listener is one address with the server that answers there.
 type listener struct {
 	address
-	server   *grpc.Server
+	server   protocol
+	own      int // places for connections that nobody else takes; 0 shares those of all
 	listener net.Listener
 }
 
@@ -97,7 +97,7 @@ func privateFile(path string) error {
 }
 
 // listen begins to listen. Every open connection holds a place in connections,
-// which all listeners share.
+// which the listeners share that have none of their own.
 func (l *listener) listen(ctx context.Context, connections chan struct{}) error {
 	if l.network == "unix" {
 		if err := removeStale(ctx, l.name); err != nil {
@@ -112,6 +112,12 @@ func (l *listener) listen(ctx context.Context, connections chan struct{}) error 
 		if err := os.Chmod(l.name, l.mode); err != nil {
 			return errors.Join(err, raw.Close())
 		}
+	}
+	if l.network == "tcp" {
+		l.name = raw.Addr().String() // the port may have been the system's choice
+	}
+	if l.own > 0 {
+		connections = make(chan struct{}, l.own)
 	}
 	l.listener = &limitedListener{Listener: raw, places: connections, closed: make(chan struct{})}
 	return nil
