@@ -105,7 +105,7 @@ func (a *Admin) Status(context.Context, *jotsmithv1.StatusRequest) (*jotsmithv1.
 		resp.ReloadError = reloads.Err.Error()
 	}
 	for _, key := range in.Signer.Keys() {
-		status := &jotsmithv1.KeyStatus{Name: key.Name, Kid: key.KID, Backend: key.Store, Healthy: true}
+		status := &jotsmithv1.KeyStatus{Name: key.Name, Kid: in.Signer.KID(key.Name), Backend: key.Store, Healthy: true}
 		if fault := in.Signer.Fault(key.Name); fault != nil {
 			status.Healthy, status.Reason, status.Error = false, reasonOf(toStatus(fault)), fault.Error()
 		}
@@ -208,7 +208,7 @@ func (in *Generation) stoppedBy(target halt.Target) ([]string, error) {
 	switch {
 	case target.Kind == halt.Profile && len(stopped) == 0:
 		return nil, invalid("target.profile", "is not a profile of the configuration")
-	case target.Kind == halt.Key && in.Signer.KID(target.Name) == "":
+	case target.Kind == halt.Key && !in.Signer.Has(target.Name):
 		return nil, invalid("target.key", "is not a key of the configuration")
 	}
 	return stopped, nil

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -10,6 +11,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/quota"
+	"github.com/jotsmith/jotsmith/service/signer"
 )
 
 // ExplainToken says what MintToken would answer, and signs nothing. Whoever has
@@ -63,7 +65,7 @@ func (s *Service) explain(in *Generation, caller authn.Caller, req *jotsmithv1.M
 		return resp, nil
 	}
 	header, err := in.Signer.Header(explained.Set)
-	if err != nil {
+	if err != nil && !errors.Is(err, signer.ErrNotReady) { // which is among the refusals
 		return nil, err
 	}
 	resp.Header, resp.Claims = string(header), string(explained.Set.Payload())

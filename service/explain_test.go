@@ -103,6 +103,27 @@ func TestExplainSaysEveryReasonWhyNot(t *testing.T) {
 	}
 }
 
+// The kid of a key without a configured one is known when the key was read.
+func TestKIDOfAKeyThatWasNotReadIsLeftOut(t *testing.T) {
+	s := servicetest.Start(t, servicetest.Options{Thumbprint: true, Away: true})
+	resp := explain(t, s, request())
+	if len(resp.GetRefusals()) != 1 || resp.GetHeader() != "" || resp.GetClaims() == "" {
+		t.Errorf("while the store is away: %v", resp)
+	}
+	listed, err := jotsmithv1.NewProfileServiceClient(s.Dial(t, nil)).ListProfiles(t.Context(), &jotsmithv1.ListProfilesRequest{})
+	if err != nil || listed.GetProfiles()[0].GetKid() != "" {
+		t.Errorf("while the store is away: %v, %v", listed, err)
+	}
+	s.Store.Fail(nil)
+	if err := s.Signer.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	resp = explain(t, s, request())
+	if len(resp.GetRefusals()) != 0 || !strings.Contains(resp.GetHeader(), `"kid":"`+s.Signer.KID("key")+`"`) {
+		t.Errorf("once it was read: %v", resp)
+	}
+}
+
 func TestExplainTellsAStrangerWhatMintWould(t *testing.T) {
 	other := uint32(4_000_000)
 	for name, s := range map[string]*servicetest.Server{

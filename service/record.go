@@ -25,15 +25,14 @@ func NewRecorder(log *audit.Log, generation string) signer.Recorder {
 }
 
 // SignCheckpoint signs a checkpoint of the audit log with the key that is for
-// it, under the configuration that answers now.
-func (s *Service) SignCheckpoint(ctx context.Context, key string, digest [sha256.Size]byte) ([64]byte, error) {
+// it, under the configuration that answers now, and returns its kid.
+func (s *Service) SignCheckpoint(ctx context.Context, key string, digest [sha256.Size]byte) (sig [64]byte, kid string, err error) {
 	in, err := s.use()
 	if err != nil {
-		return [64]byte{}, err
+		return sig, "", err
 	}
 	defer in.release()
-	signature, err := in.Signer.SignCheckpoint(ctx, key, digest)
-	return signature, err
+	return in.Signer.SignCheckpoint(ctx, key, digest)
 }
 
 // recorder records signatures in the audit log.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,7 +131,7 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 		if !k.GetHealthy() {
 			state = k.GetReason() + ": " + k.GetError()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.GetName(), k.GetKid(), k.GetBackend(), state)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.GetName(), cmp.Or(k.GetKid(), "-"), k.GetBackend(), state)
 	}
 	if len(s.GetDisabled()) > 0 {
 		fmt.Fprintf(t, "\nSTOPPED\tSINCE\tBY\tWHY\n")

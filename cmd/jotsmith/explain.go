@@ -51,7 +51,7 @@ func explain(w io.Writer, profile string, resp *jotsmithv1.ExplainTokenResponse,
 // printExplanation says in words what a request would get.
 func printExplanation(w io.Writer, profile string, resp *jotsmithv1.ExplainTokenResponse) error {
 	p := &page{w: w}
-	approved := resp.GetHeader() != ""
+	approved := resp.GetClaims() != ""
 	p.line("profile     %s", profile)
 	if resp.GetGrant() != "" {
 		p.line("granted by  %s", resp.GetGrant())
@@ -67,8 +67,10 @@ func printExplanation(w io.Writer, profile string, resp *jotsmithv1.ExplainToken
 	if len(resp.GetRefusals()) > 0 {
 		p.refusals(resp)
 	}
-	if approved {
+	if resp.GetHeader() != "" { // its kid may not be known yet
 		p.json("header", resp.GetHeader())
+	}
+	if approved {
 		p.json("claims", resp.GetClaims())
 	}
 	decisions := make([]decision, len(resp.GetDecisions()))

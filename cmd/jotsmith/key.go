@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/backends"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/signer"
 )
 
 func newKey() *cobra.Command {
@@ -104,7 +103,7 @@ func newDescription(info backends.KeyInfo) (description, error) {
 		return description{}, err
 	}
 	key := jose.JSONWebKey{Key: info.PublicKey}
-	thumbprint, err := key.Thumbprint(crypto.SHA256)
+	thumbprint, err := signer.Thumbprint(info.PublicKey)
 	if err != nil {
 		return description{}, err
 	}
@@ -116,7 +115,7 @@ func newDescription(info backends.KeyInfo) (description, error) {
 	return description{
 		CanonicalID: info.CanonicalID,
 		SPKISHA256:  hex.EncodeToString(digest[:]),
-		Thumbprint:  base64.RawURLEncoding.EncodeToString(thumbprint),
+		Thumbprint:  thumbprint,
 		JWK:         jwk,
 		PublicKey:   string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})),
 	}, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,7 +133,7 @@ func printProfiles(w io.Writer, profiles []*jotsmithv1.Profile, expiries bool, n
 	rows := [][]string{header}
 	marked := false
 	for _, p := range profiles {
-		row := []string{p.GetName(), p.GetKid(), p.GetReuse(), "no exp", "no exp", "-", p.GetDescription()}
+		row := []string{p.GetName(), cmp.Or(p.GetKid(), "-"), p.GetReuse(), "no exp", "no exp", "-", p.GetDescription()}
 		if p.GetMaxTtl() != nil {
 			row[3], row[4] = span(p.GetDefaultTtl().AsDuration()), span(p.GetMaxTtl().AsDuration())
 		}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +41,8 @@ func newProfileCheck() *cobra.Command {
 		Long: `Print what a request for a token of the profile P would get under the
 configuration FILE: the header and the claims that would be signed, with the
 rule that decides each, or every reason why there would be no token. No server
-and no key store is asked, and nothing is signed. Grants are not looked at.
+and no key store is asked, and nothing is signed. Grants are not looked at. The
+kid of a key whose thumbprint it is stands as "<thumbprint>".
 
 The exit code is 0 where there would be a token, and that of a refused request
 where there would be none.`,
@@ -132,7 +135,11 @@ func headerOf(cfg *config.Config, set claims.Set) ([]byte, error) {
 	for name := range cfg.GetBackends() {
 		stores[name] = signer.Store{}
 	}
-	keys, err := signer.New(signer.Config{Stores: stores, Keys: cfg.SigningKeys, Log: slog.New(slog.DiscardHandler)})
+	signing := slices.Clone(cfg.SigningKeys)
+	for i := range signing {
+		signing[i].KID = cmp.Or(signing[i].KID, "<thumbprint>") // which only its store knows
+	}
+	keys, err := signer.New(signer.Config{Stores: stores, Keys: signing, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

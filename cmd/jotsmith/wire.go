@@ -35,7 +35,7 @@ type server struct {
 func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
 	keyHealth := newKeyHealth()
 	var svc *service.Service // which is there before the first checkpoint
-	records, err := openAudit(cfg, log, func(ctx context.Context, digest [32]byte) ([64]byte, error) {
+	records, err := openAudit(cfg, log, func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
 		return svc.SignCheckpoint(ctx, cfg.GetAudit().GetCheckpointKey(), digest)
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *server) close() error {
 
 // openAudit opens the record of every token; nil where the configuration wants
 // none.
-func openAudit(cfg *config.Config, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, error)) (*audit.Log, error) {
+func openAudit(cfg *config.Config, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, string, error)) (*audit.Log, error) {
 	a := cfg.GetAudit()
 	if a == nil {
 		return nil, nil
@@ -150,10 +150,8 @@ func openAudit(cfg *config.Config, log *slog.Logger, sign func(context.Context, 
 		MaxBytes: int64(a.GetMaxFileMib()) << 20,
 		Log:      log,
 	}
-	if name := a.GetCheckpointKey(); name != "" {
-		out.Checkpoint = &audit.Checkpoint{
-			Every: a.GetCheckpointInterval().AsDuration(), KID: cfg.GetKeys()[name].GetKid(), Sign: sign,
-		}
+	if a.GetCheckpointKey() != "" {
+		out.Checkpoint = &audit.Checkpoint{Every: a.GetCheckpointInterval().AsDuration(), Sign: sign}
 	}
 	return audit.Open(out)
 }

@@ -15,10 +15,9 @@ import (
 type Checkpoint struct {
 	Every        time.Duration // 0 is not by time
 	EveryRecords int           // 0 is not by number
-	KID          string
-	// Sign returns the ES256 signature of a digest, r then s. It is called by
-	// Run alone, one call at a time.
-	Sign func(ctx context.Context, digest [32]byte) ([64]byte, error)
+	// Sign returns the ES256 signature of a digest, r then s, and the kid of
+	// the key that made it. It is called by Run alone, one call at a time.
+	Sign func(ctx context.Context, digest [32]byte) (sig [64]byte, kid string, err error)
 }
 
 const (
@@ -97,7 +96,7 @@ func (l *Log) sign(ctx context.Context, limit time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	signature, err := l.checkpoint.Sign(ctx, CheckpointDigest(at.seq, at.hash))
+	signature, kid, err := l.checkpoint.Sign(ctx, CheckpointDigest(at.seq, at.hash))
 	if err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func (l *Log) sign(ctx context.Context, limit time.Duration) error {
 	e := l.entry(typeCheckpoint)
 	e.number("through", at.seq)
 	e.hex("hash", at.hash[:])
-	e.text("kid", l.checkpoint.KID)
+	e.text("kid", kid)
 	e.name("sig")
 	e.body = base64.RawURLEncoding.AppendEncode(append(e.body, '"'), signature[:])
 	e.body = append(e.body, '"')

@@ -18,19 +18,19 @@ import (
 )
 
 // checkpointKey is a key and how it signs.
-func checkpointKey(t testing.TB) (*ecdsa.PrivateKey, func(context.Context, [32]byte) ([64]byte, error)) {
+func checkpointKey(t testing.TB) (*ecdsa.PrivateKey, func(context.Context, [32]byte) ([64]byte, string, error)) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, func(_ context.Context, digest [32]byte) (sig [64]byte, err error) {
+	return key, func(_ context.Context, digest [32]byte) (sig [64]byte, kid string, err error) {
 		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
 		if err == nil {
 			r.FillBytes(sig[:32])
 			s.FillBytes(sig[32:])
 		}
-		return sig, err
+		return sig, "cp", err
 	}
 }
 
@@ -40,7 +40,7 @@ func signedLog(t testing.TB) (dir string, files map[string][]string, key *ecdsa.
 	t.Helper()
 	cfg := config(t)
 	key, sign := checkpointKey(t)
-	cfg.Checkpoint = &Checkpoint{EveryRecords: 1000, KID: "cp", Sign: sign}
+	cfg.Checkpoint = &Checkpoint{EveryRecords: 1000, Sign: sign}
 	l := mustOpen(t, cfg)
 	files = map[string][]string{}
 	dir = filepath.Dir(cfg.Path)
@@ -215,9 +215,9 @@ func TestCheckpointsAreWritten(t *testing.T) {
 		failing := errors.New("no key store")
 		var failed atomic.Bool
 		var asked atomic.Int64
-		cfg.Checkpoint = &Checkpoint{Every: time.Hour, EveryRecords: 10, KID: "cp", Sign: func(ctx context.Context, digest [32]byte) ([64]byte, error) {
+		cfg.Checkpoint = &Checkpoint{Every: time.Hour, EveryRecords: 10, Sign: func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
 			if asked.Add(1); failed.Load() {
-				return [64]byte{}, failing
+				return [64]byte{}, "", failing
 			}
 			return sign(ctx, digest)
 		}}

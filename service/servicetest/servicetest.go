@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 
+	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/backends/backendtest"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service"
@@ -68,6 +69,10 @@ type Options struct {
 	Callers []policy.Match
 	// InProcess says that the fake store is one.
 	InProcess bool
+	// Away has the fake store fail from the start.
+	Away bool
+	// Thumbprint leaves the key without a configured kid.
+	Thumbprint bool
 	// Profiles, if set, replace the profiles; the first is granted.
 	Profiles []claims.Profile
 }
@@ -88,6 +93,15 @@ func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
 	store := backendtest.NewFake(t, KeyID)
 	store.InProcess = opts.InProcess
+	if opts.Away {
+		store.Fail(func(_ context.Context, op, id string) error {
+			return &backends.Error{Op: op, KeyID: id, Kind: backends.ErrUnavailable}
+		})
+	}
+	kid := KID
+	if opts.Thumbprint {
+		kid = ""
+	}
 	logged := &Log{}
 	log := logged.Logger()
 	keys, err := signer.New(signer.Config{
@@ -97,7 +111,7 @@ func Start(t testing.TB, opts Options) *Server {
 			MaxQueue:    orDefault(opts.MaxQueue, 1024),
 			MinTime:     100 * time.Millisecond,
 		}},
-		Keys:    []signer.Key{{Name: "key", Store: "store", ID: KeyID, KID: KID}},
+		Keys:    []signer.Key{{Name: "key", Store: "store", ID: KeyID, KID: kid}},
 		Timeout: orDefault(opts.Timeout, defaultTimeout),
 		Random:  rand.Reader,
 		Log:     log,

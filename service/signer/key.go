@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/token"
@@ -35,7 +33,7 @@ type key struct {
 	random  io.Reader
 	log     *slog.Logger
 	report  func(healthy bool)
-	alg     []byte // the header up to and with kid, without the closing brace
+	taken   *taken
 
 	info    atomic.Pointer[pinned]         // nil until read from the store
 	latched atomic.Pointer[backends.Error] // why the key is never used again
@@ -45,22 +43,12 @@ type key struct {
 	nonces  nonces
 }
 
-// pinned is the only key that is accepted under a name.
-type pinned struct {
-	backends.KeyInfo
-	spki [sha256.Size]byte // the digest of its SubjectPublicKeyInfo
-}
-
-func newKey(cfg Key, st *store, parent Config) *key {
-	kid, err := jsontext.AppendQuote([]byte(`{"alg":"ES256","kid":`), cfg.KID)
-	if err != nil {
-		panic("signer: kid is not UTF-8: " + err.Error()) // the configuration allows ASCII alone
-	}
+func newKey(cfg Key, st *store, others *taken, parent Config) *key {
 	k := &key{
 		Key: cfg, store: st, timeout: parent.Timeout, random: parent.Random,
-		log:  parent.Log.With("key", cfg.Name),
-		alg:  kid,
-		sick: make(chan struct{}, 1),
+		log:   parent.Log.With("key", cfg.Name),
+		sick:  make(chan struct{}, 1),
+		taken: others,
 		report: func(healthy bool) {
 			if parent.OnHealth != nil {
 				parent.OnHealth(cfg.Name, healthy)
@@ -72,14 +60,23 @@ func newKey(cfg Key, st *store, parent Config) *key {
 	return k
 }
 
-// header returns the JOSE header of a set: alg, then where they are there kid,
-// typ and the profile's own parameters.
-func (k *key) header(set claims.Set) []byte {
+// kid returns the key's kid; empty where it is the thumbprint of a key that was
+// not read yet.
+func (k *key) kid() string {
+	if info := k.info.Load(); info != nil {
+		return info.kid
+	}
+	return k.KID
+}
+
+// header returns the JOSE header of a set: alg, then where they are there the
+// kid that start ends with, typ and the profile's own parameters.
+func header(start []byte, set claims.Set) []byte {
 	header := make([]byte, 0, 128)
 	if set.OmitKID() {
 		header = append(header, `{"alg":"ES256"`...)
 	} else {
-		header = append(header, k.alg...)
+		header = append(header, start...)
 	}
 	if typ := set.Typ(); typ != "" {
 		header = append(header, `,"typ":"`...)
@@ -91,12 +88,16 @@ func (k *key) header(set claims.Set) []byte {
 
 // token signs a set.
 func (k *key) token(ctx context.Context, set claims.Set) (Signed, error) {
-	input := token.NewSigningInput(k.header(set), set.Payload())
+	if err := k.usable(); err != nil {
+		return Signed{}, err
+	}
+	info := k.info.Load()
+	input := token.NewSigningInput(header(info.head, set), set.Payload())
 	signature, err := k.sign(ctx, set.Grant().Caller().String(), sha256.Sum256(input.Bytes()))
 	if err != nil {
 		return Signed{}, err
 	}
-	return Signed{input.Join(signature), k.KID}, nil
+	return Signed{input.Join(signature), info.kid}, nil
 }
 
 // version says which key this is, or why no token of it may be handed out any
@@ -112,7 +113,7 @@ func (k *key) version() (Version, error) {
 	if fault := k.fault.Load(); fault != nil && revoked(*fault) {
 		return Version{}, *fault
 	}
-	return Version{k.KID, info.spki}, nil
+	return Version{info.kid, info.spki}, nil
 }
 
 // revoked says whether a fault means that somebody has taken the key away.
@@ -261,24 +262,23 @@ func (k *key) probe(ctx context.Context) error {
 
 // pin accepts the public key that the store says is this key, or latches.
 func (k *key) pin(info backends.KeyInfo) error {
-	spki, err := x509.MarshalPKIXPublicKey(info.PublicKey)
+	found, err := newPinned(info, k.KID)
 	if err != nil {
-		return fmt.Errorf("public key: %w", err)
+		return err
 	}
-	digest := sha256.Sum256(spki)
-	if k.SPKISHA256 != nil && subtle.ConstantTimeCompare(digest[:], k.SPKISHA256) != 1 {
-		return k.latch(&backends.Error{
-			Op: "describe", KeyID: k.ID, Kind: backends.ErrKeyMismatch,
-			Err: fmt.Errorf("its spki_sha256 is %x", digest),
-		})
+	mismatch := func(err error) error {
+		return k.latch(&backends.Error{Op: "describe", KeyID: k.ID, Kind: backends.ErrKeyMismatch, Err: err})
+	}
+	if k.SPKISHA256 != nil && subtle.ConstantTimeCompare(found.spki[:], k.SPKISHA256) != 1 {
+		return mismatch(fmt.Errorf("its spki_sha256 is %x", found.spki))
 	}
 	if known := k.info.Load(); known != nil && !known.PublicKey.Equal(info.PublicKey) {
-		return k.latch(&backends.Error{
-			Op: "describe", KeyID: k.ID, Kind: backends.ErrKeyMismatch,
-			Err: fmt.Errorf("the store has another key under this id since the start; its spki_sha256 is %x", digest),
-		})
+		return mismatch(fmt.Errorf("the store has another key under this id since the start; its spki_sha256 is %x", found.spki))
 	}
-	k.info.Store(&pinned{info, digest})
+	if err := k.taken.take(k.Name, found); err != nil {
+		return mismatch(err)
+	}
+	k.info.Store(found)
 	return nil
 }
 

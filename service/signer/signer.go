@@ -46,7 +46,7 @@ type Key struct {
 	Name         string
 	Store        string // the name of its Store
 	ID           string // the store's own name for it
-	KID          string // the header's kid
+	KID          string // the header's kid; empty is the public key's thumbprint
 	SPKISHA256   []byte // the digest of the only public key accepted; nil pins the one found first
 	VerifyAlways bool   // also verify what this process signs itself
 	Checkpoints  bool   // signs checkpoints of the audit log, and no token
@@ -106,12 +106,13 @@ func New(cfg Config) (*Signer, error) {
 	for name, st := range cfg.Stores {
 		s.stores[name] = newStore(st)
 	}
+	others := &taken{kids: map[string]string{}, keys: map[[sha256.Size]byte]string{}}
 	for _, k := range cfg.Keys {
 		st, ok := s.stores[k.Store]
 		if !ok {
 			return nil, fmt.Errorf("key %s: no store %q", k.Name, k.Store)
 		}
-		s.keys[k.Name] = newKey(k, st, cfg)
+		s.keys[k.Name] = newKey(k, st, others, cfg)
 	}
 	return s, nil
 }
@@ -119,7 +120,7 @@ func New(cfg Config) (*Signer, error) {
 // Load reads every key from its store, compares it with its pin and has it
 // sign a canary. A key whose store is merely away, throttling, locked or
 // switched off stays not ready, and Run brings it back; every other fault is
-// the configuration's and is returned.
+// the configuration's and is returned. So is a public key that two keys have.
 func (s *Signer) Load(ctx context.Context) error {
 	errs := make([]error, len(s.keys))
 	names := s.names()
@@ -180,25 +181,31 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 }
 
 // SignCheckpoint signs the digest of a checkpoint of the audit log with a key
-// that signs nothing else.
-func (s *Signer) SignCheckpoint(ctx context.Context, name string, digest backends.Digest) (backends.Signature, error) {
+// that signs nothing else, and returns its kid.
+func (s *Signer) SignCheckpoint(ctx context.Context, name string, digest backends.Digest) (backends.Signature, string, error) {
 	k, ok := s.keys[name]
 	if !ok || !k.Checkpoints {
-		return backends.Signature{}, ErrUnapproved
+		return backends.Signature{}, "", ErrUnapproved
 	}
-	return k.sign(ctx, "audit", digest)
+	signature, err := k.sign(ctx, "audit", digest)
+	return signature, k.kid(), err
 }
 
 // recordTime is how long the record of a result may take.
 const recordTime = 5 * time.Second
 
-// Header returns the JOSE header that Sign would give a set.
+// Header returns the JOSE header that Sign would give a set. It is ErrNotReady
+// while its kid is the thumbprint of a key that was not read yet.
 func (s *Signer) Header(set claims.Set) ([]byte, error) {
 	k, ok := s.keys[set.Key()]
 	if !ok || set.Payload() == nil {
 		return nil, ErrUnapproved
 	}
-	return k.header(set), nil
+	kid := k.kid()
+	if kid == "" && !set.OmitKID() {
+		return nil, ErrNotReady
+	}
+	return header(head(kid), set), nil
 }
 
 // Version identifies a key: tokens of two versions are never mixed up. It is
@@ -262,7 +269,7 @@ func (s *Signer) Public(name string) (Public, bool) {
 	if info == nil {
 		return Public{}, false
 	}
-	return Public{k.KID, info.PublicKey, info.CanonicalID}, true
+	return Public{info.kid, info.PublicKey, info.CanonicalID}, true
 }
 
 // Keys returns the configured keys, by name.
@@ -274,10 +281,17 @@ func (s *Signer) Keys() []Key {
 	return keys
 }
 
-// KID returns the kid of a configured key; empty where there is none.
+// Has says whether a key of this name is configured.
+func (s *Signer) Has(name string) bool {
+	_, ok := s.keys[name]
+	return ok
+}
+
+// KID returns the kid of a configured key; empty where there is none, and while
+// it is the thumbprint of a key that was not read yet.
 func (s *Signer) KID(name string) string {
 	if k, ok := s.keys[name]; ok {
-		return k.KID
+		return k.kid()
 	}
 	return ""
 }

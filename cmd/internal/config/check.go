@@ -54,7 +54,7 @@ func (c *checker) keys() {
 		if !ok {
 			c.add(at.With("backend"), "there is no backend %q; there is %s", k.GetBackend(), names(c.config.GetBackends()))
 		}
-		if other, ok := kids[k.GetKid()]; ok {
+		if other, ok := kids[k.GetKid()]; ok && k.Kid != nil {
 			c.add(at.With("kid"), "key %q has this kid too; a verifier could not tell them apart", other)
 		}
 		kids[k.GetKid()] = name

@@ -39,7 +39,7 @@ func FuzzParse(f *testing.F) {
 		keys := map[string]bool{}
 		for _, k := range c.SigningKeys {
 			keys[k.Name] = true
-			if k.KID == "" || c.GetBackends()[k.Store] == nil {
+			if (k.KID == "") != (c.GetKeys()[k.Name].Kid == nil) || c.GetBackends()[k.Store] == nil {
 				t.Errorf("key %+v", k)
 			}
 		}

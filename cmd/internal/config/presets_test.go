@@ -10,6 +10,25 @@ import (
 	"testing"
 )
 
+// Each vendor makes the kid, or the verifier is told it with the public key.
+func TestPresetsSayWhetherTheConsumerGivesTheKID(t *testing.T) {
+	presets, err := Presets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[bool]int{}
+	for name, preset := range presets {
+		vendor := preset.GetRevocationUrl() != "" || strings.HasPrefix(name, "apple/")
+		if preset.GetConsumerGivesKid() != vendor {
+			t.Errorf("%s: consumer_gives_kid is %t", name, preset.GetConsumerGivesKid())
+		}
+		given[vendor]++
+	}
+	if given[true] < 13 || given[false] < 3 {
+		t.Errorf("looked at %v", given)
+	}
+}
+
 func TestEveryPresetIsOneThatProfilesCanStartFrom(t *testing.T) {
 	presets, err := Presets()
 	if err != nil {

@@ -48,10 +48,11 @@ func (c *checker) profile(at strictyaml.Path, name string, p *configv1.Profile, 
 		LongLived:       longLived(preset),
 		RevocationURL:   preset.GetRevocationUrl(),
 	}
-	rules := ruleJoiner{
-		checker: c, preset: preset, presetName: p.GetPreset(),
-		kid: c.config.GetKeys()[p.GetKey()].GetKid(),
+	key := c.config.GetKeys()[p.GetKey()]
+	if preset.GetConsumerGivesKid() && key != nil && key.Kid == nil {
+		c.add(at.With("key"), "the key %q has no kid, and the consumer of the preset %s knows it by the one that it gave it; add `kid: ...` to the key", p.GetKey(), p.GetPreset())
 	}
+	rules := ruleJoiner{checker: c, preset: preset, presetName: p.GetPreset(), key: key}
 	out.Rules = rules.claims(at.With("claims"), p)
 	out.Header = rules.header(at.With("header"), p, out.Rules)
 	out.AuditShows = c.auditShows(at.With("audit_shows"), p.GetAuditShows(), out.Rules)

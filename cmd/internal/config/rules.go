@@ -21,7 +21,7 @@ type ruleJoiner struct {
 	*checker
 	preset     *configv1.Preset
 	presetName string
-	kid        string // of the profile's key
+	key        *configv1.Key // nil where it is missing, which has been said
 }
 
 // claims returns the rule of each claim.
@@ -170,7 +170,10 @@ func (j ruleJoiner) fill(at strictyaml.Path, into map[string]claims.Rule, templa
 // filling returns what stands for a name in a template.
 func (j ruleJoiner) filling(at strictyaml.Path, name string, from map[string]claims.Rule) (value string, ok bool) {
 	if name == "kid" {
-		return j.kid, j.kid != "" // the key is missing, which has been said
+		if j.key != nil && j.key.Kid == nil && !j.preset.GetConsumerGivesKid() { // where it does, it has been said
+			j.add(at, "the template names kid, and the profile's key has none in the configuration; add `kid: ...` to the key")
+		}
+		return j.key.GetKid(), j.key.GetKid() != ""
 	}
 	fixed := from[name].Fixed
 	if fixed.Kind() == '"' {

@@ -228,7 +228,8 @@ type KeyStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key's name in the configuration.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Its kid.
+	// Its kid. Empty while it is the thumbprint of a key that could not be read
+	// from its store yet.
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
 	// The name of its backend.
 	Backend string `protobuf:"bytes,3,opt,name=backend,proto3" json:"backend,omitempty"`

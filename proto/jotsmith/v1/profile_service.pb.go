@@ -123,7 +123,8 @@ type Profile struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What the tokens are for, in one line.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// The kid of the key that signs them.
+	// The kid of the key that signs them. Empty while it is the thumbprint of a
+	// key that the server could not read from its store yet.
 	Kid string `protobuf:"bytes,3,opt,name=kid,proto3" json:"kid,omitempty"`
 	// How long a token is valid when the caller does not say. Unset for tokens
 	// that do not expire.

@@ -554,7 +554,8 @@ type ExplainTokenResponse struct {
 	// would answer, with its details. Empty where it would.
 	Refusals []*status.Status `protobuf:"bytes,2,rep,name=refusals,proto3" json:"refusals,omitempty"`
 	// The JOSE header that the token would have, a JSON object. Empty where the
-	// request itself is refused.
+	// request itself is refused, and while its kid is the thumbprint of a key that
+	// the server could not read from its store yet.
 	Header string `protobuf:"bytes,3,opt,name=header,proto3" json:"header,omitempty"`
 	// The claims set that the token would have if it were minted now, a JSON
 	// object. Random values are examples. Empty where the request itself is

@@ -763,9 +763,11 @@ type Key struct {
 	// key id or `alias/...` for `awskms:`; `object=NAME`, `id=%01` or both
 	// joined by `;` for `pkcs11:`.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// The key id in the header of the tokens. For Apple, the ten characters of
-	// the key's name in App Store Connect.
-	Kid string `protobuf:"bytes,3,opt,name=kid,proto3" json:"kid,omitempty"`
+	// The key id in the header of the tokens. Where the consumer of the tokens
+	// gives one it has to be that: for Apple, the ten characters of the key's name
+	// in App Store Connect. Default: the public key's thumbprint (RFC 7638,
+	// SHA-256), as `jotsmith key describe URI` prints it.
+	Kid *string `protobuf:"bytes,3,opt,name=kid,proto3,oneof" json:"kid,omitempty"`
 	// The SHA-256 digest of the key's DER SubjectPublicKeyInfo, in hexadecimal,
 	// as `jotsmith key describe URI` prints it. Where it is set, no other key
 	// is ever accepted under this name. Where it is not, the key found at the
@@ -825,8 +827,8 @@ func (x *Key) GetId() string {
 }
 
 func (x *Key) GetKid() string {
-	if x != nil {
-		return x.Kid
+	if x != nil && x.Kid != nil {
+		return *x.Kid
 	}
 	return ""
 }
@@ -1265,7 +1267,8 @@ type ClaimRule_Configured struct {
 
 type ClaimRule_Template struct {
 	// Put together from what the profile fixes, as in `{iss}.{sub}`: a claim's
-	// name in braces stands for its fixed string, and `{kid}` for the key's kid.
+	// name in braces stands for its fixed string, and `{kid}` for the kid that
+	// the configuration gives the key.
 	Template string `protobuf:"bytes,5,opt,name=template,proto3,oneof"`
 }
 
@@ -2196,15 +2199,16 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12,\n" +
 	"\rmax_in_flight\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\vmaxInFlight\x12&\n" +
 	"\tmax_queue\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\bmaxQueue\x12B\n" +
-	"\bmin_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\aminTime\"\xdb\x01\n" +
+	"\bmin_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\aminTime\"\xe8\x01\n" +
 	"\x03Key\x12!\n" +
 	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\abackend\x12\x1a\n" +
 	"\x02id\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x02id\x12'\n" +
-	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$R\x03kid\x129\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x02id\x12,\n" +
+	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$H\x00R\x03kid\x88\x01\x01\x129\n" +
 	"\vspki_sha256\x18\x04 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{64}$R\n" +
 	"spkiSha256\x121\n" +
-	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\"\x88\b\n" +
+	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verifyB\x06\n" +
+	"\x04_kid\"\x88\b\n" +
 	"\aProfile\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06preset\x18\x02 \x01(\tR\x06preset\x12)\n" +
@@ -2450,6 +2454,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
+	file_jotsmith_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
 	file_jotsmith_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),

@@ -48,8 +48,11 @@ type Preset struct {
 	ReuseIsOpen bool `protobuf:"varint,7,opt,name=reuse_is_open,json=reuseIsOpen,proto3" json:"reuse_is_open,omitempty"`
 	// The page of the vendor where a key is revoked. `jotsmith kill` names it.
 	RevocationUrl string `protobuf:"bytes,8,opt,name=revocation_url,json=revocationUrl,proto3" json:"revocation_url,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Whether the consumer gives each key its kid, so that the configuration has
+	// to say it.
+	ConsumerGivesKid bool `protobuf:"varint,9,opt,name=consumer_gives_kid,json=consumerGivesKid,proto3" json:"consumer_gives_kid,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Preset) Reset() {
@@ -136,6 +139,13 @@ func (x *Preset) GetRevocationUrl() string {
 		return x.RevocationUrl
 	}
 	return ""
+}
+
+func (x *Preset) GetConsumerGivesKid() bool {
+	if x != nil {
+		return x.ConsumerGivesKid
+	}
+	return false
 }
 
 // Variants are further rules for each value of a claim that a profile sets.
@@ -308,7 +318,7 @@ var File_jotsmith_config_v1_preset_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_preset_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/preset.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fjotsmith/config/v1/config.proto\"\x8f\x03\n" +
+	"\x1fjotsmith/config/v1/preset.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fjotsmith/config/v1/config.proto\"\xbd\x03\n" +
 	"\x06Preset\x12\"\n" +
 	"\asources\x18\x01 \x03(\tB\b\xbaH\x05\x92\x01\x02\b\x01R\asources\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\bR\x04open\x12=\n" +
@@ -318,7 +328,8 @@ const file_jotsmith_config_v1_preset_proto_rawDesc = "" +
 	"long_lived\x18\x05 \x01(\v2\x1d.jotsmith.config.v1.LongLivedR\tlongLived\x128\n" +
 	"\bvariants\x18\x06 \x01(\v2\x1c.jotsmith.config.v1.VariantsR\bvariants\x12\"\n" +
 	"\rreuse_is_open\x18\a \x01(\bR\vreuseIsOpen\x12/\n" +
-	"\x0erevocation_url\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\rrevocationUrl\"\xd0\x01\n" +
+	"\x0erevocation_url\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\rrevocationUrl\x12,\n" +
+	"\x12consumer_gives_kid\x18\t \x01(\bR\x10consumerGivesKid\"\xd0\x01\n" +
 	"\bVariants\x12\x1d\n" +
 	"\x05claim\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x05claim\x12J\n" +
 	"\x06values\x18\x02 \x03(\v2(.jotsmith.config.v1.Variants.ValuesEntryB\b\xbaH\x05\x9a\x01\x02\b\x01R\x06values\x1aY\n" +
