@@ -218,7 +218,7 @@ func (in *Generation) stoppedBy(target halt.Target) ([]string, error) {
 // profiles is nil.
 func (a *Admin) alive(in *Generation, profiles []string) []*jotsmithv1.Alive {
 	var all []*jotsmithv1.Alive
-	for _, left := range a.Service.Expiry.Alive(a.Service.Clock.Wall()) {
+	for _, left := range a.Service.Ledger.Alive(a.Service.Clock.Wall()) {
 		if profiles != nil && !slices.Contains(profiles, left.Profile) {
 			continue
 		}

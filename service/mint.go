@@ -47,12 +47,9 @@ func (s *Service) mint(ctx context.Context, in *Generation, caller authn.Caller,
 	if err := s.recordReuse(ctx, in, draft, token); err != nil {
 		return minted{}, err
 	}
-	s.count(token, grant.Profile())
+	s.count(token)
 	if watched && !token.Reused {
 		_ = s.Quotas.Take(grant, s.Clock.Wall()) // it was there when the watch looked
-	}
-	if token.Lasting() {
-		s.Expiry.Note(ctx, grant.Profile(), token.ExpireTime)
 	}
 	return minted{token, draft.Profile(), in}, nil
 }
@@ -77,13 +74,12 @@ func (s *Service) mayMint(in *Generation, grant policy.Grant) error {
 }
 
 // count counts a token that is handed out.
-func (s *Service) count(token reuse.Token, profile string) {
+func (s *Service) count(token reuse.Token) {
 	if token.Reused {
 		s.counts.reused.Add(1)
 		return
 	}
 	s.counts.minted.Add(1)
-	s.Expiry.Count(profile, token.KID, token.IssueTime, token.EndTime)
 }
 
 // counts is what was answered since the start.

@@ -44,7 +44,7 @@ func (s *Service) describe(in *Generation, profile *claims.Profile) *jotsmithv1.
 	if profile.Expires() {
 		p.DefaultTtl, p.MaxTtl = durationpb.New(profile.DefaultTTL), durationpb.New(profile.MaxTTL)
 	}
-	if newest, ok := s.Expiry.Newest(profile.Name); ok && p.GetLongLived() {
+	if newest, ok := s.Ledger.Newest(profile.Name); ok && p.GetLongLived() {
 		p.NewestExpireTime = timestamppb.New(newest)
 	}
 	return p

@@ -4,24 +4,24 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/halt"
+	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
 // NewRecorder returns what has each signature of a generation recorded before
-// it is made and after; nil where there is no log.
-func NewRecorder(log *audit.Log, generation string) signer.Recorder {
-	if log == nil {
-		return nil
-	}
-	return recorder{log, generation}
+// it is made and after, and its token noted in the ledger. log is nil where
+// nothing is recorded.
+func NewRecorder(log *audit.Log, tokens *ledger.Ledger, generation string) signer.Recorder {
+	return recorder{log, tokens, generation}
 }
 
 // SignCheckpoint signs a checkpoint of the audit log with the key that is for
@@ -35,21 +35,36 @@ func (s *Service) SignCheckpoint(ctx context.Context, key string, digest [sha256
 	return in.Signer.SignCheckpoint(ctx, key, digest)
 }
 
-// recorder records signatures in the audit log.
+// recorder records signatures in the audit log and the ledger.
 type recorder struct {
 	log        *audit.Log
+	tokens     *ledger.Ledger
 	generation string
 }
 
 // Begin records that a set is about to be signed.
 func (r recorder) Begin(ctx context.Context, set claims.Set) (func(context.Context, signer.Signed, error) error, error) {
+	if r.log == nil {
+		return func(ctx context.Context, signed signer.Signed, err error) error {
+			if err != nil {
+				return nil // the signer has it
+			}
+			return r.note(ctx, set, signed)
+		}, nil
+	}
 	pending, err := r.log.Begin(ctx, intent(r.generation, set.Draft()))
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, signed signer.Signed, err error) error {
+		var unnoted error
+		if err == nil {
+			unnoted = r.note(ctx, set, signed)
+			err = unnoted
+		}
 		if err != nil {
-			return pending.End(ctx, audit.Result{Outcome: audit.Failed, Reason: reasonOf(toStatus(err))})
+			failed := audit.Result{Outcome: audit.Failed, Reason: reasonOf(toStatus(err))}
+			return errors.Join(unnoted, pending.End(ctx, failed))
 		}
 		return pending.End(ctx, audit.Result{
 			Outcome: audit.Minted, KID: signed.KID, JTI: set.JTI(),
@@ -57,6 +72,15 @@ func (r recorder) Begin(ctx context.Context, set claims.Set) (func(context.Conte
 			IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(),
 		})
 	}, nil
+}
+
+// note notes in the ledger that there is a token more.
+func (r recorder) note(ctx context.Context, set claims.Set, signed signer.Signed) error {
+	err := r.tokens.Issued(ctx, set.Draft().Profile().Name, signed.KID, set.IssueTime(), set.EndTime())
+	if err != nil {
+		return fmt.Errorf("%w: ledger: %w", audit.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // intent is what the log says of an approved request.

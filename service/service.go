@@ -41,7 +41,7 @@ type Config struct {
 	Tokens   *reuse.Cache
 	Quotas   *quota.Buckets // nil counts nothing
 	MaxCalls int            // under way at once; 0 is no bound
-	Expiry   *ledger.Ledger // the newest expiry of each profile whose tokens last
+	Ledger   *ledger.Ledger // the tokens that can still be valid
 	Watches  WatchLimits
 	Halt     *halt.Switch
 	Audit    *audit.Log // nil records nothing

@@ -81,7 +81,7 @@ func watchedProfile() claims.Profile {
 func newWatched(t *testing.T, profile claims.Profile) *watched {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	expiry, err := ledger.Open("", log)
+	minted, err := ledger.Open("", time.Now(), log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func newWatched(t *testing.T, profile claims.Profile) *watched {
 		First:   w.in,
 		Clock:   clock.New(wall, func() time.Duration { return time.Since(start) }),
 		Tokens:  tokens,
-		Expiry:  expiry,
+		Ledger:  minted,
 		Watches: WatchLimits{PerCaller: 2, Total: 3},
 		Random:  rand.Reader,
 		Log:     log,

@@ -12,6 +12,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -27,9 +28,15 @@ type generation struct {
 	watched chan struct{} // closed when the watch over the keys has ended
 }
 
+// books are where each signature of every generation is written down.
+type books struct {
+	records *audit.Log // nil where the configuration wants none
+	minted  *ledger.Ledger
+}
+
 // openGeneration opens the key stores of a configuration, reads every key and
 // has it sign a canary. When it fails, all that it opened is closed again.
-func openGeneration(ctx context.Context, cfg *config.Config, health *generationHealth, records *audit.Log, tokenKeys *oidc.Keys, log *slog.Logger) (_ *generation, err error) {
+func openGeneration(ctx context.Context, cfg *config.Config, health *generationHealth, books books, tokenKeys *oidc.Keys, log *slog.Logger) (_ *generation, err error) {
 	bearers, err := openIssuers(ctx, cfg, tokenKeys)
 	if err != nil {
 		return nil, err
@@ -61,7 +68,7 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 		Random:   rand.Reader,
 		Log:      log,
 		OnHealth: health.set,
-		Record:   service.NewRecorder(records, cfg.Generation),
+		Record:   service.NewRecorder(books.records, books.minted, cfg.Generation),
 	})
 	if err != nil {
 		return nil, err

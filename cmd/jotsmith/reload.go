@@ -139,7 +139,7 @@ func (r *reloader) build(ctx context.Context) (*generation, map[int]authn.Terms,
 			return nil, nil, err
 		}
 	}
-	next, err := openGeneration(ctx, cfg, r.health.next(), r.service.Audit, r.tokenKeys, r.log)
+	next, err := openGeneration(ctx, cfg, r.health.next(), books{r.service.Audit, r.service.Ledger}, r.tokenKeys, r.log)
 	return next, terms, err
 }
 

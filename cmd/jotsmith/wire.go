@@ -33,6 +33,10 @@ type server struct {
 // keys, service, listeners. Nothing is listened on yet. When it fails, all that
 // it opened is closed again.
 func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
+	minted, err := ledger.Open(cfg.GetLedgerFile(), time.Now(), log)
+	if err != nil {
+		return nil, err
+	}
 	keyHealth := newKeyHealth()
 	var svc *service.Service // which is there before the first checkpoint
 	records, err := openAudit(cfg, log, func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
@@ -55,15 +59,10 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 			err = errors.Join(err, records.Close())
 		}
 	}()
-	if first, err = openGeneration(ctx, cfg, keyHealth.next(), records, tokenKeys, log); err != nil {
+	if first, err = openGeneration(ctx, cfg, keyHealth.next(), books{records, minted}, tokenKeys, log); err != nil {
 		return nil, err
 	}
 	stops, err := halt.Open(cfg.GetAdmin().GetStateFile())
-	if err != nil {
-		return nil, err
-	}
-
-	expiry, err := ledger.Open(cfg.GetLedgerFile(), log)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +72,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		First:   first.Generation,
 		Clock:   clock.System(),
 		Tokens:  tokens,
-		Expiry:  expiry,
+		Ledger:  minted,
 		Watches: service.WatchLimits{PerCaller: int(limits.GetMaxWatchesPerCaller()), Total: int(limits.GetMaxWatches())},
 		Halt:    stops,
 		Quotas:  quota.New(quota.MaxBuckets),
@@ -134,7 +133,7 @@ func (s *server) close() error {
 	if s.service.Audit != nil {
 		err = errors.Join(err, s.service.Audit.Close())
 	}
-	return err
+	return errors.Join(err, s.service.Ledger.Close())
 }
 
 // openAudit opens the record of every token; nil where the configuration wants

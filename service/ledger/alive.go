@@ -10,7 +10,7 @@ import (
 type Alive struct {
 	Profile, KID string
 	Count        int64
-	Newest       time.Time // when the last of them ends
+	Newest       time.Time // when the last of them ends, or up to two minutes later
 }
 
 // series is what tokens are counted by.
@@ -18,12 +18,27 @@ type series struct{ profile, kid string }
 
 // tally counts tokens by when they end, rounded up to a slot.
 type tally struct {
-	slots  map[int64]int64 // Unix time of a slot's end -> tokens
-	newest time.Time
-	pruned time.Time
+	slots     map[int64]int64 // Unix time of a slot's end -> tokens
+	newest    time.Time       // when the last token ends
+	promised  time.Time       // no token ends after it that the disk does not know of
+	promising time.Time       // what promised will be when the write that is under way has ended
+	pruned    time.Time
 }
 
-// slot returns the end of the slot that an expiry falls into: minutes for what
+// valid says whether the tally can be one.
+func (t *tally) valid() bool {
+	if t.slots == nil {
+		t.slots = map[int64]int64{}
+	}
+	for _, n := range t.slots {
+		if n < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// slot returns the end of the slot that an end falls into: minutes for what
 // ends within a day, hours for the rest, so that no tally has more slots than
 // ten years have hours.
 func slot(now, end time.Time) int64 {
@@ -34,19 +49,7 @@ func slot(now, end time.Time) int64 {
 	return end.Add(width - 1).Truncate(width).Unix()
 }
 
-// Count counts a token that was minted now and can be valid until end. One
-// without an end is not counted.
-func (l *Ledger) Count(profile, kid string, now, end time.Time) {
-	if end.IsZero() {
-		return
-	}
-	l.aliveMu.Lock()
-	defer l.aliveMu.Unlock()
-	t := l.alive[series{profile, kid}]
-	if t == nil {
-		t = &tally{slots: map[int64]int64{}, pruned: now}
-		l.alive[series{profile, kid}] = t
-	}
+func (t *tally) add(now, end time.Time) {
 	t.slots[slot(now, end)]++
 	if end.After(t.newest) {
 		t.newest = end
@@ -65,14 +68,19 @@ func (t *tally) prune(now time.Time) {
 	t.pruned = now
 }
 
-// Alive returns the tokens that were minted since the start and can be valid at
-// now, by profile and kid. A token counts for up to a minute longer than it is
-// valid, and for up to an hour longer where it lives for more than a day.
+// Alive returns the tokens that can be valid at now, by profile and kid. A token
+// counts for up to a minute longer than it is valid, and for up to an hour
+// longer where it lives for more than a day. A server that was killed has
+// forgotten how many it signed in its last minute, and not until when they are
+// valid.
 func (l *Ledger) Alive(now time.Time) []Alive {
-	l.aliveMu.Lock()
-	defer l.aliveMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var all []Alive
-	for by, t := range l.alive {
+	for by, t := range l.series {
+		if t.newest.Before(now) {
+			continue
+		}
 		t.prune(now)
 		a := Alive{Profile: by.profile, KID: by.kid, Newest: t.newest}
 		for _, n := range t.slots {

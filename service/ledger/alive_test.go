@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"log/slog"
 	"testing"
 	"time"
 
@@ -9,17 +8,14 @@ import (
 )
 
 func TestAliveCountsWhatCanStillBeValid(t *testing.T) {
-	l, err := Open("", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, _ := open(t, "")
 	now := time.Date(2027, 1, 2, 3, 4, 0, 0, time.UTC)
 	for i := range 100 {
-		l.Count("asc", "k1", now, now.Add(time.Duration(i)*time.Minute))
+		issue(t, l, "asc", "k1", now, now.Add(time.Duration(i)*time.Minute))
 	}
-	l.Count("asc", "k2", now, now.Add(180*24*time.Hour))
-	l.Count("storekit", "k1", now, time.Time{}) // without an end
-	l.Count("api", "k3", now, now.Add(time.Minute))
+	issue(t, l, "asc", "k2", now, now.Add(180*24*time.Hour))
+	issue(t, l, "storekit", "k1", now, time.Time{}) // without an end
+	issue(t, l, "api", "k3", now, now.Add(time.Minute))
 	at := func(d time.Duration) []Alive { t.Helper(); return l.Alive(now.Add(d)) }
 	want := []Alive{
 		{"api", "k3", 1, now.Add(time.Minute)},
@@ -39,16 +35,13 @@ func TestAliveCountsWhatCanStillBeValid(t *testing.T) {
 }
 
 func TestTallyIsBounded(t *testing.T) {
-	l, err := Open("", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, _ := open(t, "")
 	now := time.Date(2027, 1, 2, 3, 4, 0, 0, time.UTC)
 	for i := range 100_000 { // a token a second for more than a day
 		at := now.Add(time.Duration(i) * time.Second)
-		l.Count("p", "k", at, at.Add(10*time.Minute))
+		issue(t, l, "p", "k", at, at.Add(10*time.Minute))
 	}
-	if n := len(l.alive[series{"p", "k"}].slots); n > 80 {
+	if n := len(l.series[series{"p", "k"}].slots); n > 80 {
 		t.Errorf("%d slots", n)
 	}
 }

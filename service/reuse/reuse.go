@@ -32,10 +32,6 @@ type Token struct {
 	Own                                         bool // signed, and recorded, for this very call
 }
 
-// Lasting says whether the token is valid for more than a day, so that somebody
-// has to remember when it ends.
-func (t Token) Lasting() bool { return t.ExpireTime.Sub(t.IssueTime) > 24*time.Hour }
-
 // Config is what New needs.
 type Config struct {
 	MaxBytes uint64    // what the tokens and their claims may take, shared ones aside

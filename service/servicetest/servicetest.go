@@ -104,6 +104,10 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	logged := &Log{}
 	log := logged.Logger()
+	minted, err := ledger.Open("", time.Now(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	keys, err := signer.New(signer.Config{
 		Stores: map[string]signer.Store{"store": {
 			Backend:     store,
@@ -115,7 +119,7 @@ func Start(t testing.TB, opts Options) *Server {
 		Timeout: orDefault(opts.Timeout, defaultTimeout),
 		Random:  rand.Reader,
 		Log:     log,
-		Record:  service.NewRecorder(opts.Audit, Generation),
+		Record:  service.NewRecorder(opts.Audit, minted, Generation),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -131,10 +135,6 @@ func Start(t testing.TB, opts Options) *Server {
 	if profiles == nil {
 		profiles = Profiles()
 	}
-	expiry, err := ledger.Open("", log)
-	if err != nil {
-		t.Fatal(err)
-	}
 	start := time.Now()
 	tokens := reuse.New(reuse.Config{MaxBytes: 1 << 20, Random: rand.Reader, Log: log})
 	svc := service.New(service.Config{
@@ -147,7 +147,7 @@ func Start(t testing.TB, opts Options) *Server {
 		Clock:   clock.New(wall, func() time.Duration { return time.Since(start) }),
 		Tokens:  tokens,
 		Quotas:  quota.New(quota.MaxBuckets),
-		Expiry:  expiry,
+		Ledger:  minted,
 		Watches: service.WatchLimits{PerCaller: orDefault(opts.MaxWatches, 8), Total: 64},
 		Halt:    opts.Halt,
 		Audit:   opts.Audit,

@@ -135,7 +135,7 @@ func startHerdService(t *testing.T, gate *gate, keyID string) target {
 	if err := keys.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	expiry, err := ledger.Open("", log)
+	minted, err := ledger.Open("", time.Now(), log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func startHerdService(t *testing.T, gate *gate, keyID string) target {
 		},
 		// The monotonic clock is read once for each token, right before the cache.
 		Clock:  clock.New(time.Now, func() time.Duration { gate.ask(); return time.Since(start) }),
-		Tokens: tokens, Expiry: expiry, Watches: service.WatchLimits{PerCaller: 1, Total: 1}, Random: rand.Reader,
+		Tokens: tokens, Ledger: minted, Watches: service.WatchLimits{PerCaller: 1, Total: 1}, Random: rand.Reader,
 	})
 	server := servicetest.StartService(t, svc)
 	return target{pid: os.Getpid(), address: "unix://" + server.Socket}

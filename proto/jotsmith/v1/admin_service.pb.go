@@ -516,9 +516,10 @@ type Alive struct {
 	Profile string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
 	// The kid that signed them.
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
-	// How many were minted since the server started.
+	// How many. Over a restart they are known where the configuration has a
+	// ledger_file; of a server that was killed, those of its last minute are not.
 	Count int64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	// When the last of them expires.
+	// When the last of them expires, or up to two minutes later.
 	NewestExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=newest_expire_time,json=newestExpireTime,proto3" json:"newest_expire_time,omitempty"`
 	// Where their consumer revokes the key itself: a page of the vendor. Empty
 	// where none is known.

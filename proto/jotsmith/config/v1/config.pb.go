@@ -48,10 +48,9 @@ type Config struct {
 	Limits *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	// What the server writes to standard error.
 	Log *Log `protobuf:"bytes,8,opt,name=log,proto3" json:"log,omitempty"`
-	// The file where the server remembers until when the newest token of a
-	// profile is valid, for profiles whose tokens last for more than a day, so
-	// that `jotsmith profile list` knows it after a restart. Its directory must
-	// let the server write. Default: none.
+	// The file where the server remembers, over a restart, which tokens can still
+	// be valid: for each profile and kid how many, and until when. Its directory
+	// must let the server write. Default: none.
 	LedgerFile string `protobuf:"bytes,9,opt,name=ledger_file,json=ledgerFile,proto3" json:"ledger_file,omitempty"`
 	// The OpenID Connect providers whose tokens make callers known, each under a
 	// name of the operator's choice.
