@@ -105,11 +105,7 @@ func (a *Admin) Status(context.Context, *jotsmithv1.StatusRequest) (*jotsmithv1.
 		resp.ReloadError = reloads.Err.Error()
 	}
 	for _, key := range in.Signer.Keys() {
-		status := &jotsmithv1.KeyStatus{Name: key.Name, Kid: in.Signer.KID(key.Name), Backend: key.Store, Healthy: true}
-		if fault := in.Signer.Fault(key.Name); fault != nil {
-			status.Healthy, status.Reason, status.Error = false, reasonOf(toStatus(fault)), fault.Error()
-		}
-		resp.Keys = append(resp.Keys, status)
+		resp.Keys = append(resp.Keys, in.keyStatus(key.Name))
 	}
 	for _, e := range a.Service.Halt.Stopped() {
 		resp.Disabled = append(resp.Disabled, &jotsmithv1.Disabled{
@@ -117,6 +113,36 @@ func (a *Admin) Status(context.Context, *jotsmithv1.StatusRequest) (*jotsmithv1.
 		})
 	}
 	return resp, nil
+}
+
+// keyStatus returns the state of a key and, where it has several, of its places.
+func (in *Generation) keyStatus(name string) *jotsmithv1.KeyStatus {
+	status := &jotsmithv1.KeyStatus{Name: name, Kid: in.Signer.KID(name)}
+	status.Healthy, status.Reason, status.Error = healthOf(in.Signer.Fault(name))
+	members := in.Signer.Members(name)
+	for i, m := range members {
+		if m.First || i == 0 {
+			status.Backend = m.Store
+		}
+		if len(members) == 1 {
+			break
+		}
+		member := &jotsmithv1.MemberStatus{Backend: m.Store, Id: m.ID, First: m.First}
+		member.Healthy, member.Reason, member.Error = healthOf(m.Fault)
+		if m.Latency > 0 {
+			member.Latency = durationpb.New(m.Latency)
+		}
+		status.Members = append(status.Members, member)
+	}
+	return status
+}
+
+// healthOf says in an operator's words what a fault means; nil is none.
+func healthOf(fault error) (healthy bool, reason, text string) {
+	if fault == nil {
+		return true, "", ""
+	}
+	return false, reasonOf(toStatus(fault)), fault.Error()
 }
 
 // Reload reads the configuration anew.

@@ -47,7 +47,7 @@ func generation(t *testing.T, id string, store *backendtest.Fake, profile claims
 	t.Helper()
 	keys, err := signer.New(signer.Config{
 		Stores:  map[string]signer.Store{"s": {Backend: store, MaxInFlight: 64, MaxQueue: 64, MinTime: time.Millisecond}},
-		Keys:    []signer.Key{{Name: "k", Store: "s", ID: "id", KID: "kid-" + id}},
+		Keys:    []signer.Key{{Name: "k", Members: []signer.Member{{Store: "s", ID: "id"}}, KID: "kid-" + id}},
 		Timeout: 10 * time.Second,
 		Random:  rand.Reader,
 		Log:     slog.New(slog.DiscardHandler),

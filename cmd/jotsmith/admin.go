@@ -127,11 +127,31 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 	fmt.Fprintf(t, "watches\t%d\n", s.GetWatches())
 	fmt.Fprintf(t, "\nKEY\tKID\tBACKEND\tSTATE\n")
 	for _, k := range s.GetKeys() {
-		state := "can sign"
-		if !k.GetHealthy() {
-			state = k.GetReason() + ": " + k.GetError()
+		state := stateText(k)
+		if len(k.GetMembers()) == 0 {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.GetName(), cmp.Or(k.GetKid(), "-"), k.GetBackend(), state)
+			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.GetName(), cmp.Or(k.GetKid(), "-"), k.GetBackend(), state)
+		healthy := 0
+		for _, m := range k.GetMembers() {
+			if m.GetHealthy() {
+				healthy++
+			}
+		}
+		if !k.GetHealthy() {
+			state = k.GetReason() // the places say the rest
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d of %d\t%s\n", k.GetName(), cmp.Or(k.GetKid(), "-"), healthy, len(k.GetMembers()), state)
+		for _, m := range k.GetMembers() {
+			state := stateText(m)
+			if m.GetHealthy() && m.GetLatency() != nil {
+				state += " in " + m.GetLatency().AsDuration().Round(10*time.Microsecond).String()
+			}
+			if m.GetFirst() {
+				state += ", asked first"
+			}
+			fmt.Fprintf(t, "\t\t%s\t%s\n", m.GetBackend(), state)
+		}
 	}
 	if len(s.GetDisabled()) > 0 {
 		fmt.Fprintf(t, "\nSTOPPED\tSINCE\tBY\tWHY\n")
@@ -140,6 +160,19 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 		}
 	}
 	writeAlive(t, s.GetAlive())
+}
+
+// stateText says whether a key, or one place of it, can sign.
+func stateText(k interface {
+	GetHealthy() bool
+	GetReason() string
+	GetError() string
+},
+) string {
+	if k.GetHealthy() {
+		return "can sign"
+	}
+	return k.GetReason() + ": " + k.GetError()
 }
 
 // writeAlive writes which tokens can still be valid.

@@ -184,7 +184,7 @@ func TestPromisesHoldWhateverHappens(t *testing.T) {
 	signers := map[string]*signer.Signer{}
 	for _, kid := range []string{"kid-1", "kid-9"} {
 		cfg := w.config
-		cfg.Keys = []signer.Key{{Name: "k", Store: "s", ID: "id", KID: kid}}
+		cfg.Keys = []signer.Key{{Name: "k", Members: []signer.Member{{Store: "s", ID: "id"}}, KID: kid}}
 		signers[kid] = w.loaded(cfg)
 	}
 	rapid.Check(t, func(rt *rapid.T) {

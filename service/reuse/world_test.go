@@ -107,8 +107,8 @@ func newWorld(t testing.TB) *world {
 	w.config = signer.Config{
 		Stores: map[string]signer.Store{"s": {Backend: w.store, MaxInFlight: 64, MaxQueue: 64, MinTime: 100 * time.Millisecond}},
 		Keys: []signer.Key{
-			{Name: "k", Store: "s", ID: "id", KID: "kid-1"},
-			{Name: "k2", Store: "s", ID: "id2", KID: "kid-2"},
+			{Name: "k", Members: []signer.Member{{Store: "s", ID: "id"}}, KID: "kid-1"},
+			{Name: "k2", Members: []signer.Member{{Store: "s", ID: "id2"}}, KID: "kid-2"},
 		},
 		Timeout: 10 * time.Second, Random: rand.Reader, Log: log,
 	}

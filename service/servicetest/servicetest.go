@@ -115,7 +115,7 @@ func Start(t testing.TB, opts Options) *Server {
 			MaxQueue:    orDefault(opts.MaxQueue, 1024),
 			MinTime:     100 * time.Millisecond,
 		}},
-		Keys:    []signer.Key{{Name: "key", Store: "store", ID: KeyID, KID: kid}},
+		Keys:    []signer.Key{{Name: "key", Members: []signer.Member{{Store: "store", ID: KeyID}}, KID: kid}},
 		Timeout: orDefault(opts.Timeout, defaultTimeout),
 		Random:  rand.Reader,
 		Log:     log,

@@ -11,32 +11,31 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/jotsmith/jotsmith/backends"
 )
 
 // pinned is the only public key that is accepted under a name, and what tokens
 // say of it.
 type pinned struct {
-	backends.KeyInfo
-	spki [sha256.Size]byte // the digest of its SubjectPublicKeyInfo
-	kid  string
-	head []byte // the header up to and with kid, without the closing brace
+	public *ecdsa.PublicKey
+	spki   [sha256.Size]byte // the digest of its SubjectPublicKeyInfo
+	kid    string
+	head   []byte  // the header up to and with kid, without the closing brace
+	from   *member // where it was read first
 }
 
 // newPinned works out what tokens say of a key. A key without a kid of its own
 // has its thumbprint for one.
-func newPinned(info backends.KeyInfo, kid string) (*pinned, error) {
-	spki, err := x509.MarshalPKIXPublicKey(info.PublicKey)
+func newPinned(public *ecdsa.PublicKey, kid string, from *member) (*pinned, error) {
+	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, fmt.Errorf("public key: %w", err)
 	}
 	if kid == "" {
-		if kid, err = Thumbprint(info.PublicKey); err != nil {
+		if kid, err = Thumbprint(public); err != nil {
 			return nil, fmt.Errorf("public key: %w", err)
 		}
 	}
-	return &pinned{info, sha256.Sum256(spki), kid, head(kid)}, nil
+	return &pinned{public, sha256.Sum256(spki), kid, head(kid), from}, nil
 }
 
 // head is the start of a header with a kid.

@@ -91,7 +91,7 @@ func twice(t *testing.T, firstKID, secondKID string) (cfg signer.Config, second 
 	cfg = config(fake)
 	cfg.Stores["s2"] = signer.Store{Backend: second, MaxInFlight: 4, MaxQueue: 4}
 	cfg.Keys[0].KID = firstKID
-	cfg.Keys = append(cfg.Keys, signer.Key{Name: "k2", Store: "s2", ID: "id", KID: secondKID})
+	cfg.Keys = append(cfg.Keys, signer.Key{Name: "k2", Members: []signer.Member{{Store: "s2", ID: "id"}}, KID: secondKID})
 	return cfg, second
 }
 
@@ -122,7 +122,7 @@ func TestKIDOfTwoKeysEndsTheStart(t *testing.T) {
 	fake := backendtest.NewFake(t, "id", "id2")
 	cfg := config(fake)
 	cfg.Keys[0].KID = ""
-	cfg.Keys = append(cfg.Keys, signer.Key{Name: "k2", Store: "s", ID: "id2", KID: thumbprint(t, fake.Public("id"))})
+	cfg.Keys = append(cfg.Keys, signer.Key{Name: "k2", Members: []signer.Member{{Store: "s", ID: "id2"}}, KID: thumbprint(t, fake.Public("id"))})
 	s, err := signer.New(cfg)
 	if err != nil {
 		t.Fatal(err)

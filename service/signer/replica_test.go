@@ -13,6 +13,7 @@ type replica struct {
 	*backendtest.Fake
 	fault  atomic.Pointer[func(ctx context.Context, op, id string) error]
 	lie    atomic.Pointer[func(backends.Signature) backends.Signature]
+	calls  atomic.Int64
 	signed atomic.Int64
 }
 
@@ -33,6 +34,7 @@ func (r *replica) failWith(kind error) {
 }
 
 func (r *replica) Describe(ctx context.Context, id string) (backends.KeyInfo, error) {
+	r.calls.Add(1)
 	if fault := r.fault.Load(); fault != nil {
 		if err := (*fault)(ctx, "describe", id); err != nil {
 			return backends.KeyInfo{}, err
@@ -42,6 +44,7 @@ func (r *replica) Describe(ctx context.Context, id string) (backends.KeyInfo, er
 }
 
 func (r *replica) Sign(ctx context.Context, id string, digest backends.Digest) (backends.Signature, error) {
+	r.calls.Add(1)
 	if fault := r.fault.Load(); fault != nil {
 		if err := (*fault)(ctx, "sign", id); err != nil {
 			return backends.Signature{}, err

@@ -41,22 +41,27 @@ type Store struct {
 	MinTime     time.Duration // least time left when the turn comes; not asked of keys in process
 }
 
-// Key is a signing key as configured.
+// Key is a signing key as configured. Its members are the same key pair in one
+// store or several; the order says who is asked first where nothing else does.
 type Key struct {
 	Name         string
-	Store        string // the name of its Store
-	ID           string // the store's own name for it
-	KID          string // the header's kid; empty is the public key's thumbprint
-	SPKISHA256   []byte // the digest of the only public key accepted; nil pins the one found first
-	VerifyAlways bool   // also verify what this process signs itself
-	Checkpoints  bool   // signs checkpoints of the audit log, and no token
+	Members      []Member // 1 to MaxMembers
+	KID          string   // the header's kid; empty is the public key's thumbprint
+	SPKISHA256   []byte   // the digest of the only public key accepted; nil pins the one found first
+	VerifyAlways bool     // also verify what this process signs itself
+	Checkpoints  bool     // signs checkpoints of the audit log, and no token
+}
+
+// Member is a key in one store.
+type Member struct {
+	Store string // the name of its Store
+	ID    string // the store's own name for the key
 }
 
 // Public is the public half of a key that has been read from its store.
 type Public struct {
-	KID         string
-	PublicKey   *ecdsa.PublicKey
-	CanonicalID string // for operators, never for callers
+	KID       string
+	PublicKey *ecdsa.PublicKey
 }
 
 // Signed is a token and the kid of the key that signed it.
@@ -108,29 +113,28 @@ func New(cfg Config) (*Signer, error) {
 	}
 	others := &taken{kids: map[string]string{}, keys: map[[sha256.Size]byte]string{}}
 	for _, k := range cfg.Keys {
-		st, ok := s.stores[k.Store]
-		if !ok {
-			return nil, fmt.Errorf("key %s: no store %q", k.Name, k.Store)
+		key, err := newKey(k, s.stores, others, cfg)
+		if err != nil {
+			return nil, err
 		}
-		s.keys[k.Name] = newKey(k, st, others, cfg)
+		s.keys[k.Name] = key
 	}
 	return s, nil
 }
 
-// Load reads every key from its store, compares it with its pin and has it
-// sign a canary. A key whose store is merely away, throttling, locked or
-// switched off stays not ready, and Run brings it back; every other fault is
-// the configuration's and is returned. So is a public key that two keys have.
+// Load reads every key from each of its stores, compares it with its pin and its
+// members with each other, and has each sign a canary. A member whose store is
+// merely away, throttling, locked or switched off stays not ready, and Run brings
+// it back; every other fault is the configuration's and is returned. So is a
+// public key that two keys have.
 func (s *Signer) Load(ctx context.Context) error {
-	errs := make([]error, len(s.keys))
-	names := s.names()
+	members := s.members()
+	errs := make([]error, len(members))
 	var wg sync.WaitGroup
-	for i, name := range names {
+	for i, m := range members {
 		wg.Go(func() {
-			k := s.keys[name]
-			err := k.probe(ctx)
-			if err != nil && !heals(err) {
-				errs[i] = fmt.Errorf("key %s: %w", name, err)
+			if err := m.probe(ctx); err != nil && !heals(err) {
+				errs[i] = fmt.Errorf("key %s: %w", m.key.Name, err)
 			}
 		})
 	}
@@ -138,15 +142,25 @@ func (s *Signer) Load(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Run watches the keys that cannot sign and tries them again, each with a
-// backoff of its own, until ctx ends. It returns nil.
+// Run watches the members of keys that cannot sign and tries them again, each
+// with a backoff of its own, and tests those that others sign in the place of,
+// until ctx ends. It returns nil.
 func (s *Signer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, k := range s.keys {
-		wg.Go(func() { k.watch(ctx) })
+	for _, m := range s.members() {
+		wg.Go(func() { m.watch(ctx) })
 	}
 	wg.Wait()
 	return nil
+}
+
+// members returns the members of all keys, by the keys' names.
+func (s *Signer) members() []*member {
+	var all []*member
+	for _, name := range s.names() {
+		all = append(all, s.keys[name].members...)
+	}
+	return all
 }
 
 // Sign signs the set with the key that its profile names. It returns soon
@@ -194,118 +208,6 @@ func (s *Signer) SignCheckpoint(ctx context.Context, name string, digest backend
 // recordTime is how long the record of a result may take.
 const recordTime = 5 * time.Second
 
-// Header returns the JOSE header that Sign would give a set. It is ErrNotReady
-// while its kid is the thumbprint of a key that was not read yet.
-func (s *Signer) Header(set claims.Set) ([]byte, error) {
-	k, ok := s.keys[set.Key()]
-	if !ok || set.Payload() == nil {
-		return nil, ErrUnapproved
-	}
-	kid := k.kid()
-	if kid == "" && !set.OmitKID() {
-		return nil, ErrNotReady
-	}
-	return header(head(kid), set), nil
-}
-
-// Version identifies a key: tokens of two versions are never mixed up. It is
-// comparable.
-type Version struct {
-	KID  string
-	SPKI [sha256.Size]byte // the digest of the public key's SubjectPublicKeyInfo
-}
-
-// Version returns the version of a configured key, or why no token of it may
-// be handed out, not even one that was signed before. A store that is merely
-// away is no such reason.
-func (s *Signer) Version(name string) (Version, error) {
-	k, ok := s.keys[name]
-	if !ok {
-		return Version{}, fmt.Errorf("%w: no key %q", ErrNotReady, name)
-	}
-	return k.version()
-}
-
-// Fault says why the key could not sign when it was last asked; nil where it
-// could.
-func (s *Signer) Fault(name string) error {
-	k, ok := s.keys[name]
-	if !ok {
-		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
-	}
-	if fault := k.fault.Load(); fault != nil {
-		return *fault
-	}
-	return nil
-}
-
-// Affords says whether the time left in ctx is enough to have the key sign:
-// ErrNoTime, or the context's own error, where it is not.
-func (s *Signer) Affords(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	k, ok := s.keys[name]
-	if !ok {
-		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
-	}
-	deadline, limited := ctx.Deadline()
-	if info := k.info.Load(); !limited || info == nil || info.InProcess {
-		return nil
-	}
-	if time.Until(deadline)-answerTime < k.store.MinTime {
-		return ErrNoTime
-	}
-	return nil
-}
-
-// Public returns the public half of a configured key, once it has been read.
-func (s *Signer) Public(name string) (Public, bool) {
-	k, ok := s.keys[name]
-	if !ok {
-		return Public{}, false
-	}
-	info := k.info.Load()
-	if info == nil {
-		return Public{}, false
-	}
-	return Public{info.kid, info.PublicKey, info.CanonicalID}, true
-}
-
-// Keys returns the configured keys, by name.
-func (s *Signer) Keys() []Key {
-	keys := make([]Key, 0, len(s.keys))
-	for _, name := range s.names() {
-		keys = append(keys, s.keys[name].Key)
-	}
-	return keys
-}
-
-// Has says whether a key of this name is configured.
-func (s *Signer) Has(name string) bool {
-	_, ok := s.keys[name]
-	return ok
-}
-
-// KID returns the kid of a configured key; empty where there is none, and while
-// it is the thumbprint of a key that was not read yet.
-func (s *Signer) KID(name string) string {
-	if k, ok := s.keys[name]; ok {
-		return k.kid()
-	}
-	return ""
-}
-
-// Point returns the public half of a configured key as an uncompressed point,
-// 65 bytes (SEC 1 section 2.3.3).
-func (s *Signer) Point(name string) ([]byte, error) {
-	public, ok := s.Public(name)
-	if !ok {
-		return nil, ErrNotReady
-	}
-	return public.PublicKey.Bytes()
-}
-
 // Acquire holds the signer open until Release, and says whether it still is. A
 // configuration that is replaced is closed when nobody holds its signer.
 func (s *Signer) Acquire() bool {
@@ -346,17 +248,4 @@ func (s *Signer) names() []string {
 	}
 	slices.SortFunc(names, strings.Compare)
 	return names
-}
-
-// heals says whether a fault may pass without a change of the configuration.
-func heals(err error) bool {
-	for _, kind := range []error{
-		backends.ErrUnavailable, backends.ErrThrottled, backends.ErrKeyDisabled, backends.ErrPINIncorrect,
-		backends.ErrPINLocked, context.DeadlineExceeded, ErrOverloaded, ErrNoTime,
-	} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
 }

@@ -55,7 +55,7 @@ func approved(t testing.TB) claims.Set {
 func config(fake *backendtest.Fake) signer.Config {
 	return signer.Config{
 		Stores:  map[string]signer.Store{"s": {Backend: fake, MaxInFlight: 4, MaxQueue: 4, MinTime: 100 * time.Millisecond}},
-		Keys:    []signer.Key{{Name: "k", Store: "s", ID: "id", KID: "kid-1"}},
+		Keys:    []signer.Key{{Name: "k", Members: []signer.Member{{Store: "s", ID: "id"}}, KID: "kid-1"}},
 		Timeout: 10 * time.Second,
 		Random:  rand.Reader,
 		Log:     slog.New(slog.DiscardHandler),

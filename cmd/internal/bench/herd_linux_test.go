@@ -114,7 +114,7 @@ func startHerdService(t *testing.T, gate *gate, keyID string) target {
 	log := slog.New(slog.DiscardHandler)
 	keys, err := signer.New(signer.Config{
 		Stores:  map[string]signer.Store{"kms": {Backend: gate, MaxInFlight: 64, MaxQueue: 1024, MinTime: 100 * time.Millisecond}},
-		Keys:    []signer.Key{{Name: "key", Store: "kms", ID: keyID, KID: "bench-1"}},
+		Keys:    []signer.Key{{Name: "key", Members: []signer.Member{{Store: "kms", ID: keyID}}, KID: "bench-1"}},
 		Timeout: herdLimit, Random: rand.Reader, Log: log,
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
-	"github.com/jotsmith/jotsmith/service/signer"
 )
 
 // checker checks a decoded file and works out what the server takes from it.
@@ -43,44 +41,6 @@ func (c *checker) backends() {
 		if err := c.checkURI(b.GetUri()); err != nil {
 			c.add(strictyaml.Path{"backends", strictyaml.Key(name), "uri"}, "%v", err)
 		}
-	}
-}
-
-func (c *checker) keys() {
-	kids, ids, pins := map[string]string{}, map[string]string{}, map[string]string{}
-	for name, k := range sorted(c.config.GetKeys()) {
-		at := strictyaml.Path{"keys", strictyaml.Key(name)}
-		backend, ok := c.config.GetBackends()[k.GetBackend()]
-		if !ok {
-			c.add(at.With("backend"), "there is no backend %q; there is %s", k.GetBackend(), names(c.config.GetBackends()))
-		}
-		if other, ok := kids[k.GetKid()]; ok && k.Kid != nil {
-			c.add(at.With("kid"), "key %q has this kid too; a verifier could not tell them apart", other)
-		}
-		kids[k.GetKid()] = name
-		// By the URI and not by the backend's name: two names of one store would
-		// hide that profiles share a key.
-		id := backend.GetUri() + " " + k.GetId()
-		if other, twice := ids[id]; twice && ok {
-			c.add(at.With("id"), "key %q is the same key of the same store; use that one", other)
-		}
-		ids[id] = name
-		if other, ok := pins[k.GetSpkiSha256()]; ok && k.GetSpkiSha256() != "" {
-			c.add(at.With("spki_sha256"), "key %q is pinned to the same public key; use that one", other)
-		}
-		pins[k.GetSpkiSha256()] = name
-		inFile := strings.HasPrefix(backend.GetUri(), "file:")
-		if k.GetVerify() == "sampled" && ok && !inFile {
-			c.add(at.With("verify"), "signatures from outside this process are always verified; remove this or set it to \"always\"")
-		}
-		spki, err := hex.DecodeString(k.GetSpkiSha256())
-		if err != nil || len(spki) == 0 {
-			spki = nil // the rule of the field has refused what is no hexadecimal
-		}
-		c.config.SigningKeys = append(c.config.SigningKeys, signer.Key{
-			Name: name, Store: k.GetBackend(), ID: k.GetId(), KID: k.GetKid(),
-			SPKISHA256: spki, VerifyAlways: k.GetVerify() == "always",
-		})
 	}
 }
 

@@ -80,12 +80,13 @@ func TestWhatIsSetIsKept(t *testing.T) {
 		t.Errorf("a shutdown_grace of 0s became %v", got)
 	}
 
+	in := func(store, id string) []signer.Member { return []signer.Member{{Store: store, ID: id}} }
 	spki, _ := hex.DecodeString("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
 	if diff := cmp.Diff([]signer.Key{
-		{Name: "apple", Store: "files", ID: "AuthKey_2X9R4HXF34.p8", KID: "2X9R4HXF34", VerifyAlways: true},
-		{Name: "hsm-1", Store: "hsm", ID: "object=jwt", KID: "hsm-1"},
-		{Name: "sampled", Store: "files", ID: "other.pem", KID: "other"},
-		{Name: "svc", Store: "kms", ID: "alias/svc", KID: "svc-1", SPKISHA256: spki, VerifyAlways: true},
+		{Name: "apple", Members: in("files", "AuthKey_2X9R4HXF34.p8"), KID: "2X9R4HXF34", VerifyAlways: true},
+		{Name: "hsm-1", Members: in("hsm", "object=jwt"), KID: "hsm-1"},
+		{Name: "sampled", Members: in("files", "other.pem"), KID: "other"},
+		{Name: "svc", Members: in("kms", "alias/svc"), KID: "svc-1", SPKISHA256: spki, VerifyAlways: true},
 	}, c.SigningKeys); diff != "" {
 		t.Error(diff)
 	}
@@ -120,6 +121,17 @@ func TestWhatIsSetIsKept(t *testing.T) {
 	}
 	if got := profiles["plain"].Typ; got != "" {
 		t.Errorf("typ none became %q", got)
+	}
+}
+
+func TestMembersAreKeptInTheirOrder(t *testing.T) {
+	spki, _ := hex.DecodeString("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
+	if diff := cmp.Diff([]signer.Key{
+		{Name: "alone", Members: []signer.Member{{Store: "east", ID: "alone"}}},
+		{Name: "sampled", Members: []signer.Member{{Store: "files", ID: "a.pem"}, {Store: "copies", ID: "a.pem"}}, KID: "a"},
+		{Name: "tokens", Members: []signer.Member{{Store: "west", ID: "mrk-1"}, {Store: "east", ID: "mrk-1"}}, SPKISHA256: spki},
+	}, loadGood(t, "members").SigningKeys); diff != "" {
+		t.Error(diff)
 	}
 }
 

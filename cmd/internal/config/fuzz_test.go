@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/signer"
 )
 
 // No file makes Parse panic, every error names a place, and whatever is
@@ -39,8 +40,13 @@ func FuzzParse(f *testing.F) {
 		keys := map[string]bool{}
 		for _, k := range c.SigningKeys {
 			keys[k.Name] = true
-			if (k.KID == "") != (c.GetKeys()[k.Name].Kid == nil) || c.GetBackends()[k.Store] == nil {
+			if (k.KID == "") != (c.GetKeys()[k.Name].Kid == nil) || len(k.Members) == 0 || len(k.Members) > signer.MaxMembers {
 				t.Errorf("key %+v", k)
+			}
+			for _, m := range k.Members {
+				if c.GetBackends()[m.Store] == nil || m.ID == "" {
+					t.Errorf("key %+v", k)
+				}
 			}
 		}
 		for _, p := range c.ClaimProfiles {

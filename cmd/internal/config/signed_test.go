@@ -242,9 +242,9 @@ type store struct {
 func (s store) sign(t *testing.T, c *Config, set claims.Set) string {
 	t.Helper()
 	key := c.SigningKeys[0]
-	key.ID = s.id
+	key.Members = []signer.Member{{Store: "s", ID: s.id}}
 	sign, err := signer.New(signer.Config{
-		Stores: map[string]signer.Store{key.Store: {Backend: s.backend, MaxInFlight: 1, MaxQueue: 1}},
+		Stores: map[string]signer.Store{"s": {Backend: s.backend, MaxInFlight: 1, MaxQueue: 1}},
 		Keys:   []signer.Key{key}, Timeout: 10 * time.Second, Random: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -231,14 +231,16 @@ type KeyStatus struct {
 	// Its kid. Empty while it is the thumbprint of a key that could not be read
 	// from its store yet.
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
-	// The name of its backend.
+	// The name of its backend: of several, the one that is asked first.
 	Backend string `protobuf:"bytes,3,opt,name=backend,proto3" json:"backend,omitempty"`
-	// Whether it could sign when it was last asked.
+	// Whether it could sign when it was last asked, in any of its places.
 	Healthy bool `protobuf:"varint,4,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// The reason (docs/errors.md) where it could not.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The store's own words about it, for operators alone.
-	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// Its places, in the order of the configuration, where it has several.
+	Members       []*MemberStatus `protobuf:"bytes,7,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +317,113 @@ func (x *KeyStatus) GetError() string {
 	return ""
 }
 
+func (x *KeyStatus) GetMembers() []*MemberStatus {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// MemberStatus is the state of a key in one of its places.
+type MemberStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the backend.
+	Backend string `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`
+	// The store's own name for the key.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Whether it could sign when it was last asked.
+	Healthy bool `protobuf:"varint,3,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	// The reason (docs/errors.md) where it could not.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The store's own words about it, for operators alone.
+	Error string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// Whether it is the one that is asked first.
+	First bool `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
+	// How long its recent signatures took. Unset where it made none.
+	Latency       *durationpb.Duration `protobuf:"bytes,7,opt,name=latency,proto3" json:"latency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberStatus) Reset() {
+	*x = MemberStatus{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberStatus) ProtoMessage() {}
+
+func (x *MemberStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
+func (*MemberStatus) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MemberStatus) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+func (x *MemberStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *MemberStatus) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
+}
+
+func (x *MemberStatus) GetLatency() *durationpb.Duration {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
 // Target is what a Disable stops. Exactly one field is set.
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -333,7 +442,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +454,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +467,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{3}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Target) GetTarget() isTarget_Target {
@@ -453,7 +562,7 @@ type Disabled struct {
 
 func (x *Disabled) Reset() {
 	*x = Disabled{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +574,7 @@ func (x *Disabled) String() string {
 func (*Disabled) ProtoMessage() {}
 
 func (x *Disabled) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +587,7 @@ func (x *Disabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disabled.ProtoReflect.Descriptor instead.
 func (*Disabled) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{4}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Disabled) GetTarget() *Target {
@@ -530,7 +639,7 @@ type Alive struct {
 
 func (x *Alive) Reset() {
 	*x = Alive{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +651,7 @@ func (x *Alive) String() string {
 func (*Alive) ProtoMessage() {}
 
 func (x *Alive) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +664,7 @@ func (x *Alive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alive.ProtoReflect.Descriptor instead.
 func (*Alive) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{5}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Alive) GetProfile() string {
@@ -602,7 +711,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +723,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +736,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{6}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{7}
 }
 
 // ReloadResponse says what was taken up.
@@ -645,7 +754,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +766,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +779,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{7}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReloadResponse) GetConfigGeneration() string {
@@ -707,7 +816,7 @@ type DisableRequest struct {
 
 func (x *DisableRequest) Reset() {
 	*x = DisableRequest{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +828,7 @@ func (x *DisableRequest) String() string {
 func (*DisableRequest) ProtoMessage() {}
 
 func (x *DisableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +841,7 @@ func (x *DisableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableRequest.ProtoReflect.Descriptor instead.
 func (*DisableRequest) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DisableRequest) GetTarget() *Target {
@@ -763,7 +872,7 @@ type DisableResponse struct {
 
 func (x *DisableResponse) Reset() {
 	*x = DisableResponse{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +884,7 @@ func (x *DisableResponse) String() string {
 func (*DisableResponse) ProtoMessage() {}
 
 func (x *DisableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +897,7 @@ func (x *DisableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableResponse.ProtoReflect.Descriptor instead.
 func (*DisableResponse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DisableResponse) GetAlive() []*Alive {
@@ -816,7 +925,7 @@ type EnableRequest struct {
 
 func (x *EnableRequest) Reset() {
 	*x = EnableRequest{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +937,7 @@ func (x *EnableRequest) String() string {
 func (*EnableRequest) ProtoMessage() {}
 
 func (x *EnableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +950,7 @@ func (x *EnableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableRequest.ProtoReflect.Descriptor instead.
 func (*EnableRequest) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EnableRequest) GetTarget() *Target {
@@ -862,7 +971,7 @@ type EnableResponse struct {
 
 func (x *EnableResponse) Reset() {
 	*x = EnableResponse{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +983,7 @@ func (x *EnableResponse) String() string {
 func (*EnableResponse) ProtoMessage() {}
 
 func (x *EnableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +996,7 @@ func (x *EnableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableResponse.ProtoReflect.Descriptor instead.
 func (*EnableResponse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnableResponse) GetWasDisabled() bool {
@@ -920,14 +1029,23 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\x06minted\x18\v \x01(\x03R\x06minted\x12\x16\n" +
 	"\x06reused\x18\f \x01(\x03R\x06reused\x12\x16\n" +
 	"\x06failed\x18\r \x01(\x03R\x06failed\x12\x18\n" +
-	"\awatches\x18\x0e \x01(\x03R\awatches\"\x93\x01\n" +
+	"\awatches\x18\x0e \x01(\x03R\awatches\"\xc8\x01\n" +
 	"\tKeyStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x18\n" +
 	"\abackend\x18\x03 \x01(\tR\abackend\x12\x18\n" +
 	"\ahealthy\x18\x04 \x01(\bR\ahealthy\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"~\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x123\n" +
+	"\amembers\x18\a \x03(\v2\x19.jotsmith.v1.MemberStatusR\amembers\"\xcb\x01\n" +
+	"\fMemberStatus\x12\x18\n" +
+	"\abackend\x18\x01 \x01(\tR\abackend\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
+	"\ahealthy\x18\x03 \x01(\bR\ahealthy\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12\x14\n" +
+	"\x05first\x18\x06 \x01(\bR\x05first\x123\n" +
+	"\alatency\x18\a \x01(\v2\x19.google.protobuf.DurationR\alatency\"~\n" +
 	"\x06Target\x12\x12\n" +
 	"\x03key\x18\x01 \x01(\tH\x00R\x03key\x12\x1a\n" +
 	"\aprofile\x18\x02 \x01(\tH\x00R\aprofile\x12\x18\n" +
@@ -980,49 +1098,52 @@ func file_jotsmith_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_jotsmith_v1_admin_service_proto_rawDescData
 }
 
-var file_jotsmith_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_jotsmith_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_jotsmith_v1_admin_service_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: jotsmith.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: jotsmith.v1.StatusResponse
 	(*KeyStatus)(nil),             // 2: jotsmith.v1.KeyStatus
-	(*Target)(nil),                // 3: jotsmith.v1.Target
-	(*Disabled)(nil),              // 4: jotsmith.v1.Disabled
-	(*Alive)(nil),                 // 5: jotsmith.v1.Alive
-	(*ReloadRequest)(nil),         // 6: jotsmith.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 7: jotsmith.v1.ReloadResponse
-	(*DisableRequest)(nil),        // 8: jotsmith.v1.DisableRequest
-	(*DisableResponse)(nil),       // 9: jotsmith.v1.DisableResponse
-	(*EnableRequest)(nil),         // 10: jotsmith.v1.EnableRequest
-	(*EnableResponse)(nil),        // 11: jotsmith.v1.EnableResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*MemberStatus)(nil),          // 3: jotsmith.v1.MemberStatus
+	(*Target)(nil),                // 4: jotsmith.v1.Target
+	(*Disabled)(nil),              // 5: jotsmith.v1.Disabled
+	(*Alive)(nil),                 // 6: jotsmith.v1.Alive
+	(*ReloadRequest)(nil),         // 7: jotsmith.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 8: jotsmith.v1.ReloadResponse
+	(*DisableRequest)(nil),        // 9: jotsmith.v1.DisableRequest
+	(*DisableResponse)(nil),       // 10: jotsmith.v1.DisableResponse
+	(*EnableRequest)(nil),         // 11: jotsmith.v1.EnableRequest
+	(*EnableResponse)(nil),        // 12: jotsmith.v1.EnableResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_jotsmith_v1_admin_service_proto_depIdxs = []int32{
-	12, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	12, // 1: jotsmith.v1.StatusResponse.config_time:type_name -> google.protobuf.Timestamp
+	13, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	13, // 1: jotsmith.v1.StatusResponse.config_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: jotsmith.v1.StatusResponse.keys:type_name -> jotsmith.v1.KeyStatus
-	4,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
-	5,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
-	3,  // 5: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
-	12, // 6: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
-	12, // 7: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
-	13, // 8: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
-	3,  // 9: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
-	5,  // 10: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
-	3,  // 11: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
-	0,  // 12: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
-	6,  // 13: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
-	8,  // 14: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
-	10, // 15: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
-	1,  // 16: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
-	7,  // 17: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
-	9,  // 18: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
-	11, // 19: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
-	16, // [16:20] is the sub-list for method output_type
-	12, // [12:16] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	5,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
+	6,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
+	3,  // 5: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
+	14, // 6: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
+	4,  // 7: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
+	13, // 8: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
+	13, // 9: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
+	14, // 10: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
+	4,  // 11: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
+	6,  // 12: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
+	4,  // 13: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
+	0,  // 14: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
+	7,  // 15: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
+	9,  // 16: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
+	11, // 17: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
+	1,  // 18: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
+	8,  // 19: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
+	10, // 20: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
+	12, // 21: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
+	18, // [18:22] is the sub-list for method output_type
+	14, // [14:18] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_v1_admin_service_proto_init() }
@@ -1030,7 +1151,7 @@ func file_jotsmith_v1_admin_service_proto_init() {
 	if File_jotsmith_v1_admin_service_proto != nil {
 		return
 	}
-	file_jotsmith_v1_admin_service_proto_msgTypes[3].OneofWrappers = []any{
+	file_jotsmith_v1_admin_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*Target_Key)(nil),
 		(*Target_Profile)(nil),
 		(*Target_Caller)(nil),
@@ -1042,7 +1163,7 @@ func file_jotsmith_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_v1_admin_service_proto_rawDesc), len(file_jotsmith_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -753,15 +753,15 @@ func (x *Backend) GetMinTime() *durationpb.Duration {
 	return nil
 }
 
-// Key is one signing key in a store.
+// Key is one signing key, in one store or in several.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the backend that holds it.
-	Backend string `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`
+	// The name of the backend that holds it. Required unless there are members.
+	Backend *string `protobuf:"bytes,1,opt,name=backend,proto3,oneof" json:"backend,omitempty"`
 	// The store's own name for the key: a file name for `file:`; a key ARN,
 	// key id or `alias/...` for `awskms:`; `object=NAME`, `id=%01` or both
-	// joined by `;` for `pkcs11:`.
-	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// joined by `;` for `pkcs11:`. Required unless there are members.
+	Id *string `protobuf:"bytes,2,opt,name=id,proto3,oneof" json:"id,omitempty"`
 	// The key id in the header of the tokens. Where the consumer of the tokens
 	// gives one it has to be that: for Apple, the ten characters of the key's name
 	// in App Store Connect. Default: the public key's thumbprint (RFC 7638,
@@ -775,8 +775,14 @@ type Key struct {
 	// Which signatures are verified before they are released: `always`, or
 	// `sampled` (one in 1,024). Default: `sampled` for keys in a file, whose
 	// signatures this process makes itself, and `always` for all others, for
-	// which `sampled` is refused.
-	Verify        string `protobuf:"bytes,5,opt,name=verify,proto3" json:"verify,omitempty"`
+	// which `sampled` is refused. A key with members can be sampled where all are
+	// files.
+	Verify string `protobuf:"bytes,5,opt,name=verify,proto3" json:"verify,omitempty"`
+	// The places of a key that is in several, in the place of backend and id: an
+	// AWS multi-Region key in two Regions, an HSM and its twin. All have the same
+	// public key. The near one that can sign is asked, and the next where it
+	// cannot; the order counts where they are about as near. At most 8.
+	Members       []*KeyMember `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -812,15 +818,15 @@ func (*Key) Descriptor() ([]byte, []int) {
 }
 
 func (x *Key) GetBackend() string {
-	if x != nil {
-		return x.Backend
+	if x != nil && x.Backend != nil {
+		return *x.Backend
 	}
 	return ""
 }
 
 func (x *Key) GetId() string {
-	if x != nil {
-		return x.Id
+	if x != nil && x.Id != nil {
+		return *x.Id
 	}
 	return ""
 }
@@ -842,6 +848,68 @@ func (x *Key) GetSpkiSha256() string {
 func (x *Key) GetVerify() string {
 	if x != nil {
 		return x.Verify
+	}
+	return ""
+}
+
+func (x *Key) GetMembers() []*KeyMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// KeyMember is one place of a key.
+type KeyMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the backend.
+	Backend string `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`
+	// The store's own name for the key there, as in a key without members.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyMember) Reset() {
+	*x = KeyMember{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyMember) ProtoMessage() {}
+
+func (x *KeyMember) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyMember.ProtoReflect.Descriptor instead.
+func (*KeyMember) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *KeyMember) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *KeyMember) GetId() string {
+	if x != nil {
+		return x.Id
 	}
 	return ""
 }
@@ -907,7 +975,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +987,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1000,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Profile) GetKey() string {
@@ -1070,7 +1138,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1150,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1163,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Reuse) GetMode() string {
@@ -1142,7 +1210,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1222,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1235,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1328,7 +1396,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1408,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1421,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CallerValue) GetType() string {
@@ -1447,7 +1515,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1527,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1540,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Grant) GetName() string {
@@ -1537,7 +1605,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1617,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1630,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Quota) GetPerMinute() uint32 {
@@ -1596,7 +1664,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1676,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1689,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -1703,7 +1771,7 @@ type OidcCaller struct {
 
 func (x *OidcCaller) Reset() {
 	*x = OidcCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1783,7 @@ func (x *OidcCaller) String() string {
 func (*OidcCaller) ProtoMessage() {}
 
 func (x *OidcCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1796,7 @@ func (x *OidcCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
 func (*OidcCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OidcCaller) GetIssuer() string {
@@ -1782,7 +1850,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1862,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1875,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -1845,7 +1913,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +1925,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +1938,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -1978,7 +2046,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2058,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2071,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -2076,7 +2144,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2156,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2169,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Log) GetLevel() string {
@@ -2198,16 +2266,24 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12,\n" +
 	"\rmax_in_flight\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\vmaxInFlight\x12&\n" +
 	"\tmax_queue\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\bmaxQueue\x12B\n" +
-	"\bmin_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\aminTime\"\xe8\x01\n" +
-	"\x03Key\x12!\n" +
-	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\abackend\x12\x1a\n" +
+	"\bmin_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\aminTime\"\xc8\x02\n" +
+	"\x03Key\x12&\n" +
+	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\abackend\x88\x01\x01\x12\x1f\n" +
 	"\x02id\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x02id\x12,\n" +
-	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$H\x00R\x03kid\x88\x01\x01\x129\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10H\x01R\x02id\x88\x01\x01\x12,\n" +
+	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$H\x02R\x03kid\x88\x01\x01\x129\n" +
 	"\vspki_sha256\x18\x04 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{64}$R\n" +
 	"spkiSha256\x121\n" +
-	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verifyB\x06\n" +
-	"\x04_kid\"\x88\b\n" +
+	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\x12A\n" +
+	"\amembers\x18\x06 \x03(\v2\x1d.jotsmith.config.v1.KeyMemberB\b\xbaH\x05\x92\x01\x02\x10\bR\amembersB\n" +
+	"\n" +
+	"\b_backendB\x05\n" +
+	"\x03_idB\x06\n" +
+	"\x04_kid\"J\n" +
+	"\tKeyMember\x12!\n" +
+	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\abackend\x12\x1a\n" +
+	"\x02id\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x02id\"\x88\b\n" +
 	"\aProfile\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06preset\x18\x02 \x01(\tR\x06preset\x12)\n" +
@@ -2354,7 +2430,7 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
 	(*Issuer)(nil),              // 1: jotsmith.config.v1.Issuer
@@ -2365,83 +2441,85 @@ var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*TcpListener)(nil),         // 6: jotsmith.config.v1.TcpListener
 	(*Backend)(nil),             // 7: jotsmith.config.v1.Backend
 	(*Key)(nil),                 // 8: jotsmith.config.v1.Key
-	(*Profile)(nil),             // 9: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 10: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 11: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 12: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 13: jotsmith.config.v1.Grant
-	(*Quota)(nil),               // 14: jotsmith.config.v1.Quota
-	(*CallerMatch)(nil),         // 15: jotsmith.config.v1.CallerMatch
-	(*OidcCaller)(nil),          // 16: jotsmith.config.v1.OidcCaller
-	(*UnixCaller)(nil),          // 17: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 18: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 19: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 20: jotsmith.config.v1.Log
-	nil,                         // 21: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 22: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 23: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 24: jotsmith.config.v1.Config.IssuersEntry
-	nil,                         // 25: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 26: jotsmith.config.v1.Profile.HeaderEntry
-	nil,                         // 27: jotsmith.config.v1.Grant.ClaimsEntry
-	nil,                         // 28: jotsmith.config.v1.OidcCaller.ClaimsEntry
-	nil,                         // 29: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	(*durationpb.Duration)(nil), // 30: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 31: google.protobuf.Value
+	(*KeyMember)(nil),           // 9: jotsmith.config.v1.KeyMember
+	(*Profile)(nil),             // 10: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 11: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 12: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 13: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 14: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 15: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 16: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 17: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 18: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 19: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 20: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 21: jotsmith.config.v1.Log
+	nil,                         // 22: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 23: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 24: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 25: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 26: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 27: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 28: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 29: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 30: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 31: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 32: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
 	4,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	21, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	22, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	23, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	13, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	19, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	20, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	24, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	22, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	23, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	24, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	14, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	20, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	21, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	25, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
 	2,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
 	3,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
-	30, // 10: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
-	30, // 11: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
-	30, // 12: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	31, // 10: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	31, // 11: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	31, // 12: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
 	5,  // 13: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
 	6,  // 14: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	30, // 15: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	25, // 16: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	30, // 17: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	30, // 18: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	30, // 19: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	26, // 20: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	30, // 21: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	30, // 22: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	10, // 23: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	30, // 24: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	30, // 25: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	31, // 26: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	12, // 27: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	12, // 28: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	15, // 29: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	27, // 30: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
-	30, // 31: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
-	14, // 32: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
-	17, // 33: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	18, // 34: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	16, // 35: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
-	28, // 36: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
-	29, // 37: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	30, // 38: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	30, // 39: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	7,  // 40: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	8,  // 41: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	9,  // 42: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	1,  // 43: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
-	11, // 44: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	11, // 45: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	12, // 46: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	31, // 15: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	9,  // 16: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
+	26, // 17: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	31, // 18: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	31, // 19: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	31, // 20: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	27, // 21: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	31, // 22: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	31, // 23: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	11, // 24: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	31, // 25: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	31, // 26: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	32, // 27: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	13, // 28: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	13, // 29: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	16, // 30: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	28, // 31: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	31, // 32: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	15, // 33: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	18, // 34: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	19, // 35: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	17, // 36: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	29, // 37: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	30, // 38: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	31, // 39: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	31, // 40: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	7,  // 41: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	8,  // 42: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	10, // 43: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	1,  // 44: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	12, // 45: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	12, // 46: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	13, // 47: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -2454,7 +2532,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Listener_Tcp)(nil),
 	}
 	file_jotsmith_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[11].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -2462,14 +2540,14 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -2481,7 +2559,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

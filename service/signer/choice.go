@@ -1,0 +1,210 @@
+package signer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jotsmith/jotsmith/backends"
+)
+
+// MaxMembers is the most members that a key can have.
+const MaxMembers = 8
+
+// How long a member among several is waited for while another could still be
+// asked: four times as long as it took lately, and never so short that a
+// collection of garbage, a lost packet or a new connection looks like silence.
+const (
+	slowest  = 4
+	minSlow  = 250 * time.Millisecond
+	silences = 3 // shorter waits without an answer that count as much
+)
+
+// signSomewhere has a member sign a digest: the one to ask first or, where it
+// cannot, the next, as long as there is time. It never asks two at once, which
+// would double the load on the stores just when they have too much of it, and
+// no other after a signature that is wrong.
+func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.Digest) (backends.Signature, error) {
+	if len(k.members) == 1 {
+		return k.members[0].sign(ctx, caller, digest, 0)
+	}
+	var order [MaxMembers]*member
+	turns := order[:k.order(&order)]
+	limit := k.limit(ctx)
+	var failed nowhere
+	for i, m := range turns {
+		patience := time.Duration(0)
+		if i+1 < len(turns) {
+			patience = m.patience(time.Until(limit), turns[i+1])
+		}
+		signature, err := m.sign(ctx, caller, digest, patience)
+		if err == nil {
+			return signature, nil
+		}
+		if ctx.Err() != nil || isAny(err, backends.ErrSignatureInvalid, backends.ErrClosed) {
+			return backends.Signature{}, err
+		}
+		failed.add(m, err)
+		if time.Until(limit) <= 0 {
+			break
+		}
+	}
+	return backends.Signature{}, failed.err()
+}
+
+// order fills in whom to ask, one after the other: who can sign, the first of
+// them first; then who throttles; then who could not sign last.
+func (k *key) order(order *[MaxMembers]*member) (n int) {
+	first := k.preferred()
+	add := func(want int) {
+		for i, m := range k.members {
+			if i != first && m.standing() == want {
+				order[n] = m
+				n++
+			}
+		}
+	}
+	if first >= 0 {
+		order[0], n = k.members[first], 1
+	}
+	for standing := able; standing <= last; standing++ {
+		add(standing)
+	}
+	return n
+}
+
+// How willingly a member is asked.
+const (
+	able   = iota // it can sign
+	spared        // it throttles
+	last          // it could not sign
+	never         // it cannot be asked
+)
+
+func (m *member) standing() int {
+	switch {
+	case !m.askable():
+		return never
+	case m.fault.Load() != nil:
+		return last
+	case m.rests.Load() > int64(m.key.age()):
+		return spared
+	}
+	return able
+}
+
+// preferred returns the place of the member to ask first, of those that can
+// sign: the near one. Two that are about as near come in the order of the
+// configuration, and who is asked first stays so until another is nearer by
+// half, so that a little more or less of latency moves nothing. -1 is none.
+func (k *key) preferred() int {
+	before := int(k.first.Load())
+	first := before
+	if k.members[first].standing() != able {
+		first = -1
+	}
+	for i, m := range k.members {
+		if i != first && m.standing() == able && (first < 0 || m.goesBefore(k.members[first], i < first)) {
+			first = i
+		}
+	}
+	if first >= 0 && first != before {
+		k.first.CompareAndSwap(int32(before), int32(first))
+	}
+	return first
+}
+
+// goesBefore says whether the member takes the first turn from another. One that
+// stands before the other in the configuration need not be nearer.
+func (m *member) goesBefore(other *member, listedBefore bool) bool {
+	mine, its := time.Duration(m.latency.Load()), time.Duration(other.latency.Load())
+	if listedBefore {
+		return mine <= its+its/4+time.Millisecond
+	}
+	return mine+mine/2+2*time.Millisecond < its
+}
+
+// took takes note of how long the store took. What is known from long ago counts
+// less.
+func (m *member) took(d time.Duration) {
+	m.unanswered.Store(0)
+	now := m.key.age()
+	weight := int64(8)
+	if now-time.Duration(m.asked.Swap(int64(now))) >= idleTest/2 {
+		weight = 2
+	}
+	before := m.latency.Load()
+	if before == 0 {
+		before = int64(d)
+	}
+	m.latency.Store(before + (int64(d)-before)/weight) // of two at once either is as good
+}
+
+// slow is after how long the store counts as silent.
+func (m *member) slow() time.Duration {
+	return max(slowest*time.Duration(m.latency.Load()), minSlow)
+}
+
+// patience is how much of the time that is left the member may use while another
+// could still be asked: not more than half, and so that the other has its
+// min_time. Where that is too little for it, it has all the time, and nobody is
+// asked after it; that is 0.
+func (m *member) patience(left time.Duration, next *member) time.Duration {
+	d := min(m.slow(), left/2)
+	if info := next.info.Load(); info != nil && !info.InProcess {
+		d = min(d, left-next.store.MinTime)
+	}
+	if d <= 0 || d < 2*time.Duration(m.latency.Load()) {
+		return 0
+	}
+	return d
+}
+
+// nowhere is why no member signed.
+type nowhere struct {
+	why   error // that which may be over soonest
+	first error
+	all   []string // for the log; of several
+}
+
+func (n *nowhere) add(m *member, err error) {
+	n.why = sooner(n.why, err)
+	if n.first == nil {
+		n.first = err
+	}
+	n.all = append(n.all, fmt.Sprintf("%s: %v", m.Store, err))
+}
+
+// err returns the only error as it is.
+func (n *nowhere) err() error {
+	if len(n.all) == 1 {
+		return n.first
+	}
+	return &nowhere{why: n.why, all: n.all}
+}
+
+func (n *nowhere) Error() string { return strings.Join(n.all, "; ") }
+
+// Unwrap gives what the caller is told.
+func (n *nowhere) Unwrap() error { return n.why }
+
+// sooner returns that of two reasons that may be over sooner; a for two that
+// are alike.
+func sooner(a, b error) error {
+	if a == nil {
+		return b
+	}
+	for _, kind := range []error{
+		backends.ErrThrottled, ErrOverloaded, backends.ErrUnavailable, context.DeadlineExceeded, ErrNoTime, ErrNotReady,
+	} {
+		switch {
+		case errors.Is(a, kind):
+			return a
+		case errors.Is(b, kind):
+			return b
+		}
+	}
+	return a
+}

@@ -1,0 +1,221 @@
+package signer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jotsmith/jotsmith/backends"
+)
+
+// member is a key in one of the stores that have it.
+type member struct {
+	Member
+	key     *key
+	store   *store
+	log     *slog.Logger
+	several bool // the key has others
+
+	info    atomic.Pointer[backends.KeyInfo] // nil until read from the store
+	latched atomic.Pointer[backends.Error]   // why this member is never used again
+	fault   atomic.Pointer[error]            // why it could not sign last; nil when it could
+	sick    chan struct{}                    // wakes watch
+	hurry   chan struct{}                    // has watch try at once
+
+	// Of members among several alone; times are those of the key's age.
+	latency    atomic.Int64 // of the store's recent answers, in nanoseconds; 0 is not known
+	asked      atomic.Int64 // when the store last answered
+	rests      atomic.Int64 // until when it is spared, because it throttled
+	unanswered atomic.Int32 // calls one after the other that had no answer in time
+}
+
+// errNoAnswer is why a call ended that the store did not answer in time.
+var errNoAnswer = errors.New("no answer in time")
+
+func newMember(cfg Member, k *key, st *store) *member {
+	m := &member{
+		Member: cfg, key: k, store: st, several: len(k.Members) > 1,
+		log:  k.log.With("backend", cfg.Store),
+		sick: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+	}
+	never := ErrNotReady
+	m.fault.Store(&never)
+	return m
+}
+
+// askable says whether the store can be asked for a signature at all.
+func (m *member) askable() bool { return m.info.Load() != nil && m.latched.Load() == nil }
+
+// why says why the member could not sign when it was last asked; nil where it
+// could.
+func (m *member) why() error {
+	if latched := m.latched.Load(); latched != nil {
+		return latched
+	}
+	if fault := m.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
+}
+
+// sign has the store sign a digest and releases no signature from outside this
+// process that it has not verified. With a patience the store has so long for
+// it, of all the time that the call has.
+func (m *member) sign(ctx context.Context, caller string, digest backends.Digest, patience time.Duration) (backends.Signature, error) {
+	signature, err := m.ask(ctx, caller, digest, patience)
+	if err != nil {
+		if !m.several || !errors.Is(err, errNoAnswer) { // which late has judged
+			m.failed(err)
+		}
+		return backends.Signature{}, err
+	}
+	if err := m.key.verify(m, signature, digest); err != nil {
+		return backends.Signature{}, err
+	}
+	if m.fault.Load() != nil {
+		m.recovered()
+	}
+	return signature, nil
+}
+
+// ask takes a turn in the store. Where the time ran out and the caller is not
+// to blame for it, the error says which of the queue and the store was slow.
+func (m *member) ask(ctx context.Context, caller string, digest backends.Digest, patience time.Duration) (backends.Signature, error) {
+	if m.info.Load().InProcess {
+		leave, err := m.store.enter(ctx, caller)
+		if err != nil {
+			return backends.Signature{}, err
+		}
+		defer leave()
+		return m.answer(ctx, digest)
+	}
+
+	limit := m.key.limit(ctx)
+	inner, cancel := within(ctx, limit, patience)
+	defer cancel()
+	leave, err := m.store.enter(inner, caller)
+	if err != nil {
+		return backends.Signature{}, blame(ctx, err, ErrOverloaded)
+	}
+	defer leave()
+	if time.Until(limit) < m.store.MinTime {
+		return backends.Signature{}, ErrNoTime
+	}
+	began := time.Now()
+	signature, err := m.answer(inner, digest)
+	if err != nil {
+		return backends.Signature{}, m.late(ctx, err, time.Since(began))
+	}
+	return signature, nil
+}
+
+// answer is the store's, and takes the time of it where that decides anything.
+func (m *member) answer(ctx context.Context, digest backends.Digest) (backends.Signature, error) {
+	if !m.several {
+		return m.store.Backend.Sign(ctx, m.ID, digest)
+	}
+	began := time.Now()
+	signature, err := m.store.Backend.Sign(ctx, m.ID, digest)
+	if err == nil {
+		m.took(time.Since(began))
+	}
+	return signature, err
+}
+
+// within bounds a call by its limit and, with a patience, by that too.
+func within(ctx context.Context, limit time.Time, patience time.Duration) (context.Context, context.CancelFunc) {
+	if patience > 0 {
+		if sooner := time.Now().Add(patience); sooner.Before(limit) {
+			limit = sooner
+		}
+	}
+	return context.WithDeadline(ctx, limit)
+}
+
+// blame returns slow for a deadline that was this server's and not the
+// caller's, and any other error as it is.
+func blame(caller context.Context, err, slow error) error {
+	if !errors.Is(err, context.DeadlineExceeded) || caller.Err() != nil {
+		return err
+	}
+	if deadline, ok := caller.Deadline(); ok && time.Until(deadline) <= 2*answerTime {
+		return err
+	}
+	return slow
+}
+
+// late is what a call ends with that the store failed or did not answer. A
+// member among several that is silent is out of use when it was waited for as
+// long as one has to wait for it at the most, or again and again.
+func (m *member) late(ctx context.Context, err error, waited time.Duration) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	silent := &backends.Error{Op: "sign", KeyID: m.ID, Kind: backends.ErrUnavailable, Err: errNoAnswer}
+	if m.several && (waited >= m.slow() || m.unanswered.Add(1) >= silences) {
+		m.failed(silent)
+	}
+	return blame(ctx, err, silent)
+}
+
+// probe reads the key from its store, compares it with what is known of it, and
+// has the store sign a canary, a text that no token can have.
+func (m *member) probe(ctx context.Context) error {
+	err := m.prove(ctx)
+	if err == nil {
+		return nil
+	}
+	if fault := m.fault.Load(); fault != nil && errors.Is(*fault, ErrNotReady) {
+		m.fault.CompareAndSwap(fault, &err) // it was tried, whatever came of it
+		m.key.changed()
+	}
+	m.wake()
+	return err
+}
+
+func (m *member) prove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, m.key.timeout)
+	defer cancel()
+	info, err := m.store.Backend.Describe(ctx, m.ID)
+	if err != nil {
+		m.failed(err)
+		return err
+	}
+	if err := m.pin(info); err != nil {
+		return err
+	}
+	canary := make([]byte, 16)
+	if _, err := io.ReadFull(m.key.random, canary); err != nil {
+		return fmt.Errorf("canary: %w", err)
+	}
+	_, err = m.sign(ctx, "", sha256.Sum256(append([]byte("jotsmith canary "), hex.EncodeToString(canary)...)), 0)
+	return err
+}
+
+// pin accepts what the store says is this key, or latches the member.
+func (m *member) pin(info backends.KeyInfo) error {
+	err := m.key.pin(info, m)
+	if err == nil {
+		m.info.Store(&info)
+		return nil
+	}
+	if mismatch, ok := errors.AsType[*backends.Error](err); ok {
+		return m.latch(mismatch)
+	}
+	return err
+}
+
+// latch puts the member out of use until the configuration is loaded again.
+func (m *member) latch(why *backends.Error) error {
+	if m.latched.CompareAndSwap(nil, why) {
+		m.log.Error("key latched", "error", why)
+		m.key.changed()
+	}
+	return why
+}

@@ -1,0 +1,149 @@
+package signer
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/jotsmith/jotsmith/service/claims"
+)
+
+// Header returns the JOSE header that Sign would give a set. It is ErrNotReady
+// while its kid is the thumbprint of a key that was not read yet.
+func (s *Signer) Header(set claims.Set) ([]byte, error) {
+	k, ok := s.keys[set.Key()]
+	if !ok || set.Payload() == nil {
+		return nil, ErrUnapproved
+	}
+	kid := k.kid()
+	if kid == "" && !set.OmitKID() {
+		return nil, ErrNotReady
+	}
+	return header(head(kid), set), nil
+}
+
+// Version identifies a key: tokens of two versions are never mixed up. It is
+// comparable.
+type Version struct {
+	KID  string
+	SPKI [sha256.Size]byte // the digest of the public key's SubjectPublicKeyInfo
+}
+
+// Version returns the version of a configured key, or why no token of it may
+// be handed out, not even one that was signed before. A store that is merely
+// away is no such reason.
+func (s *Signer) Version(name string) (Version, error) {
+	k, ok := s.keys[name]
+	if !ok {
+		return Version{}, fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	}
+	return k.version()
+}
+
+// Fault says why the key could not sign when it was last asked; nil where it
+// could, which is where any of its members could.
+func (s *Signer) Fault(name string) error {
+	k, ok := s.keys[name]
+	if !ok {
+		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	}
+	return k.why()
+}
+
+// Affords says whether the time left in ctx is enough to have the key sign:
+// ErrNoTime, or the context's own error, where it is not.
+func (s *Signer) Affords(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	k, ok := s.keys[name]
+	if !ok {
+		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	}
+	deadline, limited := ctx.Deadline()
+	if !limited || k.info.Load() == nil {
+		return nil
+	}
+	left := time.Until(deadline) - answerTime
+	for _, m := range k.members {
+		if info := m.info.Load(); info != nil && (info.InProcess || left >= m.store.MinTime) {
+			return nil
+		}
+	}
+	return ErrNoTime
+}
+
+// Public returns the public half of a configured key, once it has been read.
+func (s *Signer) Public(name string) (Public, bool) {
+	k, ok := s.keys[name]
+	if !ok {
+		return Public{}, false
+	}
+	info := k.info.Load()
+	if info == nil {
+		return Public{}, false
+	}
+	return Public{info.kid, info.public}, true
+}
+
+// Keys returns the configured keys, by name.
+func (s *Signer) Keys() []Key {
+	keys := make([]Key, 0, len(s.keys))
+	for _, name := range s.names() {
+		keys = append(keys, s.keys[name].Key)
+	}
+	return keys
+}
+
+// Has says whether a key of this name is configured.
+func (s *Signer) Has(name string) bool {
+	_, ok := s.keys[name]
+	return ok
+}
+
+// KID returns the kid of a configured key; empty where there is none, and while
+// it is the thumbprint of a key that was not read yet.
+func (s *Signer) KID(name string) string {
+	if k, ok := s.keys[name]; ok {
+		return k.kid()
+	}
+	return ""
+}
+
+// Point returns the public half of a configured key as an uncompressed point,
+// 65 bytes (SEC 1 section 2.3.3).
+func (s *Signer) Point(name string) ([]byte, error) {
+	public, ok := s.Public(name)
+	if !ok {
+		return nil, ErrNotReady
+	}
+	return public.PublicKey.Bytes()
+}
+
+// MemberStatus is the state of one member of a key.
+type MemberStatus struct {
+	Member
+	CanonicalID string        // for operators, never for callers; empty while it was not read
+	First       bool          // whether it is asked first
+	Latency     time.Duration // of its recent answers; 0 where it is not known, or the only member
+	Fault       error         // why it could not sign when it was last asked; nil where it could
+}
+
+// Members returns the state of a key's members, in the order of the
+// configuration.
+func (s *Signer) Members(name string) []MemberStatus {
+	k, ok := s.keys[name]
+	if !ok {
+		return nil
+	}
+	first := k.preferred()
+	all := make([]MemberStatus, len(k.members))
+	for i, m := range k.members {
+		all[i] = MemberStatus{Member: m.Member, First: i == first, Latency: time.Duration(m.latency.Load()), Fault: m.why()}
+		if info := m.info.Load(); info != nil {
+			all[i].CanonicalID = info.CanonicalID
+		}
+	}
+	return all
+}
