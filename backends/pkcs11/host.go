@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -38,8 +39,10 @@ func RunChildIfAsked() {
 	// The end of the pipe is the only order to end: a signal to the whole group
 	// must not take the module away from calls that the parent still drains.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	// The PIN passes through this memory.
-	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
+	if err := backends.HardenProcess(); err != nil { // the PIN passes through this memory
+		_, _ = fmt.Fprintln(os.Stderr, err) // which the parent logs
+		os.Exit(1)                          //nolint:forbidigo // this is the child's main
+	}
 	in, out := os.NewFile(childReads, "requests"), os.NewFile(childWrites, "answers")
 	syscall.CloseOnExec(childReads)
 	syscall.CloseOnExec(childWrites)

@@ -35,10 +35,17 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/jotsmith/jotsmith/backends"
 )
 
 func main() {
 	runChildIfAsked()
+	// For every command: those of a client have tokens in their memory too.
+	if err := backends.HardenProcess(); err != nil {
+		_, _ = fmt.Fprintf(os.Stderr, "jotsmith: %v\n", err)
+		os.Exit(exitFailure)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends the program as if there were no first
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
