@@ -12,9 +12,9 @@
 // (EC PRIVATE KEY, with or without EC PARAMETERS ahead of it), not encrypted.
 //
 // The least permissions: the file belongs to root or to the user that the
-// program runs as and others cannot read it, mode 0600 or 0400; mode 0640 or
-// 0440 is taken too, because that is how Kubernetes mounts a secret for a
-// group. The program can read and search the directory.
+// program runs as, and others cannot read it, mode 0600 or 0400; of root's file
+// mode 0640 or 0440 is taken too, because that is how Kubernetes mounts a secret
+// for a group. The program can read and search the directory.
 //
 // The key is read by Describe and lies in this process's memory from then on:
 // what happens to the file later changes nothing before the next Describe.
@@ -198,10 +198,10 @@ func (b *Backend) path(id string) string {
 // readError turns what [readKeyFile] returned into the error of a call.
 func (b *Backend) readError(op, id string, err error) error {
 	e := &backends.Error{Op: op, KeyID: id, Kind: backends.ErrUnavailable, Err: err}
-	var refused *refusal
+	var refused *backends.FileRefusal
 	switch {
 	case errors.As(err, &refused):
-		e.Kind = refused.kind
+		e.Kind = refused.Kind
 		e.Err = fmt.Errorf("%s: %w", b.path(id), refused)
 	case errors.Is(err, errNoDirectory):
 		// The store is away, not the key: it may come back.

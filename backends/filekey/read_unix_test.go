@@ -50,11 +50,11 @@ func TestDescribeRefusesFiles(t *testing.T) {
 		},
 		"directory": {
 			make: func(t *testing.T, dir string) { must(t, os.Mkdir(at(dir, "key.p8"), 0o700)) }, kind: backends.ErrKeyUnsuitable,
-			want: "PATH: it is a directory: name the key's file",
+			want: "PATH: it is a directory: name a regular file",
 		},
 		"FIFO": {
 			make: func(t *testing.T, dir string) { must(t, syscall.Mkfifo(at(dir, "key.p8"), 0o600)) }, kind: backends.ErrKeyUnsuitable,
-			want: "PATH: it is a FIFO: name the key's file",
+			want: "PATH: it is a FIFO: name a regular file",
 		},
 		"socket": {
 			make: func(t *testing.T, dir string) {
@@ -64,7 +64,7 @@ func TestDescribeRefusesFiles(t *testing.T) {
 				t.Cleanup(func() { l.Close() })
 			},
 			kind: backends.ErrKeyUnsuitable,
-			want: "PATH: it is a socket: name the key's file",
+			want: "PATH: it is a socket: name a regular file",
 		},
 		"1 GiB": {
 			make: func(t *testing.T, dir string) {
@@ -72,12 +72,12 @@ func TestDescribeRefusesFiles(t *testing.T) {
 				must(t, os.Truncate(at(dir, "key.p8"), 1<<30))
 			},
 			kind: backends.ErrKeyUnsuitable,
-			want: "PATH: the file is larger than 16 KiB, no private key is: name the key's file",
+			want: "PATH: it is larger than 16384 bytes: name the right file",
 		},
 		"16 KiB and a byte": {
 			make: func(t *testing.T, dir string) { write(t, dir, "key.p8", good+strings.Repeat("\n", 16<<10+1-len(good))) },
 			kind: backends.ErrKeyUnsuitable,
-			want: "PATH: the file is larger than 16 KiB, no private key is: name the key's file",
+			want: "PATH: it is larger than 16384 bytes: name the right file",
 		},
 		"mode 0644": {
 			make: withMode(good, 0o644), kind: backends.ErrAccessDenied,
@@ -147,40 +147,22 @@ func TestDescribeRefusesFiles(t *testing.T) {
 func TestDescribeRefusesADevice(t *testing.T) {
 	// The directory is /dev itself, because only root can make a device.
 	_, err := open(t, "/dev").Describe(t.Context(), "zero")
-	if !errors.Is(err, backends.ErrKeyUnsuitable) || !strings.HasSuffix(err.Error(), "/dev/zero: it is a device: name the key's file") {
+	if !errors.Is(err, backends.ErrKeyUnsuitable) || !strings.HasSuffix(err.Error(), "/dev/zero: it is a device: name a regular file") {
 		t.Errorf("Describe of /dev/zero = %v", err)
 	}
 }
 
 func TestDescribeAcceptsModes(t *testing.T) {
 	good := pkcs8(t, newKeyOn(t, elliptic.P256()))
-	for _, mode := range []os.FileMode{0o600, 0o400, 0o440, 0o640, 0o700} {
+	modes := []os.FileMode{0o600, 0o400, 0o700}
+	if os.Getuid() == 0 { // whose files a group may read
+		modes = append(modes, 0o440, 0o640)
+	}
+	for _, mode := range modes {
 		dir := t.TempDir()
 		withMode(good, mode)(t, dir)
 		if _, err := open(t, dir).Describe(t.Context(), "key.p8"); err != nil {
 			t.Errorf("mode %04o: %v", mode, err)
-		}
-	}
-}
-
-func TestWhoMayOwnAKeyFile(t *testing.T) {
-	const self = 1000
-	for _, c := range []struct {
-		owner, self uint32
-		want        string
-	}{
-		{self, self, ""},
-		{0, self, ""},
-		{0, 0, ""},
-		{1001, self, "it belongs to uid 1001, who could change it: run chown 1000 /k.p8"},
-		{self, 0, "it belongs to uid 1000, who could change it: run chown 0 /k.p8"},
-	} {
-		got := ""
-		if err := checkOwnerAndMode("/k.p8", 0o600, c.owner, c.self); err != nil {
-			got = err.Error()
-		}
-		if got != c.want {
-			t.Errorf("owner %d, program %d: %q, want %q", c.owner, c.self, got, c.want)
 		}
 	}
 }
@@ -191,7 +173,11 @@ func TestDescribeReadsKubernetesSecretMounts(t *testing.T) {
 	first, second := newKeyOn(t, elliptic.P256()), newKeyOn(t, elliptic.P256())
 	version := func(name, content string) {
 		must(t, os.Mkdir(filepath.Join(dir, name), 0o755))
-		withMode(content, 0o440)(t, filepath.Join(dir, name))
+		mode := os.FileMode(0o400)
+		if os.Getuid() == 0 { // as the kubelet runs
+			mode = 0o440
+		}
+		withMode(content, mode)(t, filepath.Join(dir, name))
 		must(t, os.Symlink(name, filepath.Join(dir, "..data_tmp")))
 		must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
 	}

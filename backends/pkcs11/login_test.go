@@ -256,13 +256,13 @@ func TestPINFileIsChecked(t *testing.T) {
 		text string
 		mode os.FileMode
 	}{
-		"readable by group": {faultPIN, 0o640}, "readable by others": {faultPIN, 0o604}, "writable by group": {faultPIN, 0o620},
+		"readable by others": {faultPIN, 0o604}, "writable by group": {faultPIN, 0o620},
 		"empty": {"", 0o600}, "only a newline": {"\n", 0o600}, "too long": {strings.Repeat("1", maxPIN+1), 0o600}, "NUL": {"a\x00b", 0o600},
 	} {
 		write(t, filepath.Join(dir, name), file.text, file.mode)
 	}
 	for _, name := range []string{
-		"missing", ".", "fifo", "readable by group", "readable by others", "writable by group", "empty", "only a newline", "too long", "NUL",
+		"missing", ".", "fifo", "readable by others", "writable by group", "empty", "only a newline", "too long", "NUL",
 	} {
 		t.Run(name, func(t *testing.T) {
 			uri := strings.Replace(h.uri(), h.pinFile, escape(filepath.Join(dir, name), queryLiteral), 1)
@@ -279,31 +279,6 @@ func TestPINFileIsChecked(t *testing.T) {
 	write(t, h.pinFile, faultPIN+"\n\n", 0o600)
 	if p, err := readPIN(h.pinFile); err != nil || p.borrow() != faultPIN+"\n" {
 		t.Errorf("more than one newline was taken off: %v", err)
-	}
-}
-
-func TestPINAccess(t *testing.T) {
-	const root, self, other, group = 0, 1000, 1001, 2000
-	for _, c := range []struct {
-		file fileAccess
-		user int
-		fine bool
-	}{
-		{fileAccess{0o600, self, group}, self, true},
-		{fileAccess{0o400, root, root}, root, true},
-		{fileAccess{0o440, root, group}, self, true}, // Kubernetes with fsGroup
-		{fileAccess{0o640, root, group}, self, true},
-		{fileAccess{0o440, root, other}, self, false},
-		{fileAccess{0o460, root, group}, self, false},
-		{fileAccess{0o444, root, group}, self, false},
-		{fileAccess{0o440, self, group}, self, false},
-		{fileAccess{0o440, root, group}, root, false},
-		{fileAccess{0o600, other, group}, self, false},
-		{fileAccess{0o600, self, group}, root, false},
-	} {
-		if err := pinAccess("/pin", c.file, c.user, []int{self, group}); (err == nil) != c.fine {
-			t.Errorf("%+v for user %d: %v", c.file, c.user, err)
-		}
 	}
 }
 

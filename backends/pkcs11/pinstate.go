@@ -3,7 +3,6 @@
 package pkcs11
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/subtle"
@@ -29,6 +28,10 @@ import (
 // file is worth guarding even though it holds hashes: it has mode 0600.
 type pinState struct{ file string }
 
+// maxState is far more than a file of refused PINs has: a line for each mistake
+// that somebody made, of about a hundred bytes.
+const maxState = 1 << 20
+
 // newPINState checks the directory; an empty name means none.
 func newPINState(dir string) (*pinState, error) {
 	if dir == "" {
@@ -40,8 +43,9 @@ func newPINState(dir string) (*pinState, error) {
 		return nil, fail(backends.ErrAccessDenied, "pin-state: %w: make the directory with mode 0700", err)
 	case !info.IsDir():
 		return nil, fail(backends.ErrAccessDenied, "pin-state: %s is not a directory", dir)
-	case info.Mode().Perm()&0o022 != 0:
-		return nil, fail(backends.ErrAccessDenied, "pin-state: others may write to %s: chmod 0700 %s", dir, dir)
+	}
+	if err := backends.CheckWriters(dir, info); err != nil {
+		return nil, fail(backends.ErrAccessDenied, "pin-state: %s: %w", dir, err)
 	}
 	s := &pinState{file: filepath.Join(dir, "refused-pins")}
 	_, _, err = s.lines("")
@@ -90,17 +94,15 @@ func (s *pinState) add(serial string, p pin) error {
 
 // lines returns the salt of the token's lines, which they share, and the hashes.
 func (s *pinState) lines(serial string) (salt []byte, hashes [][]byte, err error) {
-	f, err := os.Open(s.file)
+	data, err := backends.ReadSecretFile(s.file, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, fail(backends.ErrAccessDenied, "pin-state: %w", err)
 	}
-	defer f.Close()
-	scanner := bufio.NewScanner(f)
-	for scanner.Scan() {
-		fields := strings.Split(scanner.Text(), " ")
+	for line := range bytes.Lines(data) {
+		fields := strings.Split(string(bytes.TrimSuffix(line, []byte("\n"))), " ")
 		if len(fields) != 3 {
 			return nil, nil, s.damaged()
 		}
@@ -117,9 +119,6 @@ func (s *pinState) lines(serial string) (salt []byte, hashes [][]byte, err error
 		if bytes.Equal(lineSalt, salt) {
 			hashes = append(hashes, hash)
 		}
-	}
-	if scanner.Err() != nil {
-		return nil, nil, s.damaged()
 	}
 	return salt, hashes, nil
 }

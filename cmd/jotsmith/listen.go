@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
+	"github.com/jotsmith/jotsmith/backends"
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 )
@@ -62,10 +63,7 @@ func credentialsOf(trust *authn.Trust) credentials.TransportCredentials {
 
 // readTerms reads the files of a TLS listener.
 func readTerms(t *configv1.TcpListener) (authn.Terms, error) {
-	if err := privateFile(t.GetKeyFile()); err != nil {
-		return authn.Terms{}, err
-	}
-	certificate, err := tls.LoadX509KeyPair(t.GetCertificateFile(), t.GetKeyFile())
+	certificate, err := readCertificate(t)
 	if err != nil {
 		return authn.Terms{}, fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
 	}
@@ -73,7 +71,7 @@ func readTerms(t *configv1.TcpListener) (authn.Terms, error) {
 	if t.GetClientCaFile() == "" { // only a bearer token makes a caller known here
 		return terms, nil
 	}
-	pem, err := os.ReadFile(t.GetClientCaFile())
+	pem, err := backends.ReadFile(t.GetClientCaFile(), maxPEM)
 	if err != nil {
 		return authn.Terms{}, fmt.Errorf("client CA of %s: %w", t.GetAddress(), err)
 	}
@@ -84,16 +82,22 @@ func readTerms(t *configv1.TcpListener) (authn.Terms, error) {
 	return terms, nil
 }
 
-// privateFile refuses a private key that others can read.
-func privateFile(path string) error {
-	info, err := os.Stat(path)
+// maxPEM is far more than a file of certificates has, in bytes.
+const maxPEM = 1 << 20
+
+// readCertificate reads a TLS listener's certificate, and its key from a file
+// that is held to the same as a signing key's.
+func readCertificate(t *configv1.TcpListener) (tls.Certificate, error) {
+	chain, err := backends.ReadFile(t.GetCertificateFile(), maxPEM)
 	if err != nil {
-		return err
+		return tls.Certificate{}, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("private key %s can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	key, err := backends.ReadSecretFile(t.GetKeyFile(), maxPEM)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("private key %w", err)
 	}
-	return nil
+	defer clear(key)
+	return tls.X509KeyPair(chain, key)
 }
 
 // listen begins to listen. Every open connection holds a place in connections,

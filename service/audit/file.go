@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/jotsmith/jotsmith/backends"
 )
 
 // file is what the log asks of an open file. Tests put one in its place that
@@ -55,8 +57,9 @@ func checkPlain(info fs.FileInfo) error {
 	}
 }
 
-// checkOwn looks at an open file once more, and at who else could write it.
-func checkOwn(f file) (fs.FileInfo, error) {
+// checkOwn looks at the open file of a path once more, and at who else could
+// write it.
+func checkOwn(path string, f file) (fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, plain(err)
@@ -64,7 +67,7 @@ func checkOwn(f file) (fs.FileInfo, error) {
 	if err := checkPlain(info); err != nil {
 		return nil, err
 	}
-	return info, checkWriters(info)
+	return info, backends.CheckWriters(path, info)
 }
 
 // plain is the error without the path, which the message has already.

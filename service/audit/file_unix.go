@@ -5,8 +5,6 @@ package audit
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"syscall"
 )
 
@@ -20,37 +18,6 @@ func lock(f interface{ Fd() uintptr }) error {
 		return errors.New("another process has this log open: each server needs one of its own")
 	case err != nil:
 		return fmt.Errorf("cannot be locked: %w", err)
-	}
-	return nil
-}
-
-// checkWriters refuses a file that somebody else than root and this program
-// can write.
-func checkWriters(info fs.FileInfo) error {
-	perm := info.Mode().Perm()
-	if perm&0o022 != 0 {
-		return fmt.Errorf("others can write it, its mode is %04o: run chmod 600", perm)
-	}
-	return checkOwner(info)
-}
-
-// checkSecret refuses a file that somebody else than root and this program can
-// use in any way.
-func checkSecret(info fs.FileInfo) error {
-	perm := info.Mode().Perm()
-	if perm&0o077 != 0 {
-		return fmt.Errorf("others can use it, its mode is %04o: run chmod 600", perm)
-	}
-	return checkOwner(info)
-}
-
-func checkOwner(info fs.FileInfo) error {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return errors.New("the file system does not say who owns it: use one that does")
-	}
-	if self := uint32(os.Geteuid()); stat.Uid != 0 && stat.Uid != self {
-		return fmt.Errorf("it belongs to uid %d, who could change it: run chown %d", stat.Uid, self)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/jotsmith/jotsmith/backends"
 )
 
 // keySuffix is at the end of the name of the file with the key of the hashes.
@@ -62,7 +64,7 @@ func loadKey(f *os.File) (*hashKey, error) {
 	if err != nil {
 		return nil, plain(err)
 	}
-	if err := checkSecret(info); err != nil {
+	if err := backends.CheckSecret(f.Name(), info); err != nil {
 		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 2*keySize+2))

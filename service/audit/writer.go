@@ -144,7 +144,7 @@ func (w *writer) openOwn(flag int) (file, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, plain(err)
 	}
-	info, err := checkOwn(f)
+	info, err := checkOwn(w.path, f)
 	if err == nil {
 		err = lock(f)
 	}

@@ -4,38 +4,19 @@ package statefile
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/jotsmith/jotsmith/backends"
 )
 
-// Read returns a file of at most limit bytes. A file that is not there is
-// fs.ErrNotExist; no error names the path, which the caller's message does.
+// Read returns a file of at most limit bytes, which is held to the same as one
+// with a secret in it: who can write it decides what the server remembers. A
+// file that is not there is fs.ErrNotExist; no error begins with the path, as
+// the caller's message does.
 func Read(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: that of a pipe would not return
-	if err != nil {
-		return nil, plain(err)
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("not a regular file of at most %d bytes", limit)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, plain(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit))
-	return data, plain(err)
-}
-
-// plain is the error without the path.
-func plain(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
-	}
-	return err
+	data, err := backends.ReadSecretFile(path, limit)
+	return data, errors.Unwrap(err)
 }
 
 // Replace puts data in the place of what the file holds, for its owner alone to

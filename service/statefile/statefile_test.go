@@ -31,14 +31,21 @@ func TestFileIsReplacedWholeAndForItsOwnerAlone(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSmallFileIsRefusedWithoutItsPath(t *testing.T) {
+func TestWhatIsNoSmallFileOfOursIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	huge := filepath.Join(dir, "huge")
 	if err := os.WriteFile(huge, make([]byte, 11), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{dir, huge} {
-		if _, err := Read(path, 10); err == nil || strings.Contains(err.Error(), dir) {
+	open := filepath.Join(dir, "open")
+	if err := Replace(open, []byte("all")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o606); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, huge, open} {
+		if _, err := Read(path, 10); err == nil || strings.HasPrefix(err.Error(), dir) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -3,11 +3,11 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
 )
@@ -17,6 +17,9 @@ const (
 	defaultMinRefresh = time.Minute
 	defaultMaxStale   = time.Hour
 )
+
+// maxCA is far more than a file of CA certificates has, in bytes.
+const maxCA = 1 << 20
 
 // TokenIssuers returns the issuers, sorted by name, with their defaults. It
 // reads their CA files.
@@ -34,7 +37,7 @@ func (c *Config) TokenIssuers() ([]oidc.Issuer, error) {
 			issuer.MaxStale = i.GetMaxStale().AsDuration()
 		}
 		if i.GetCaFile() != "" {
-			pem, err := os.ReadFile(i.GetCaFile())
+			pem, err := backends.ReadFile(i.GetCaFile(), maxCA)
 			if err != nil {
 				return nil, fmt.Errorf("CA of issuer %s: %w", name, err)
 			}

@@ -593,7 +593,8 @@ type TcpListener struct {
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The PEM file of the server's certificate chain, leaf first.
 	CertificateFile string `protobuf:"bytes,2,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"`
-	// The PEM file of the server's private key. Only its owner may read it.
+	// The PEM file of the server's private key. It is root's or the server's user's,
+	// and nobody else may read it, but for a group that root lets (mode 0640).
 	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
 	// The PEM file of the CA certificates that client certificates must chain
 	// to. A caller without such a certificate is not let in, unless
