@@ -23,7 +23,8 @@ type ReloadStatus struct {
 	Since      time.Time // when it was taken up
 	Taken      int64     // how many were, the first included
 	Refused    int64
-	Err        error // of the newest; nil where it was taken up
+	Last       time.Time // when the newest was taken up or refused
+	Err        error     // of the newest; nil where it was taken up
 }
 
 // AdminConfig is what NewAdmin needs.
@@ -52,7 +53,7 @@ func NewAdmin(cfg AdminConfig) *grpc.Server {
 		grpc.MaxConcurrentStreams(16),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
-		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log), admin.admit),
+		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log, cfg.Service.Metrics), admin.admit),
 	)
 	jotsmithv1.RegisterAdminServiceServer(server, admin)
 	return server

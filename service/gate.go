@@ -16,8 +16,9 @@ var errTooManyCalls = errors.New("too many calls are under way")
 // stream limit of gRPC is one of each connection. What is refused here has cost
 // a counter and its answer, and no line of the log.
 type gate struct {
-	most   atomic.Int64
-	inside atomic.Int64
+	most    atomic.Int64
+	inside  atomic.Int64
+	refused atomic.Int64 // since the start
 }
 
 // newGate returns a gate for so many calls; 0 is no bound.
@@ -36,6 +37,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	}
 	defer g.inside.Add(-1)
 	if n, most := g.inside.Add(1), g.most.Load(); n > most && most > 0 {
+		g.refused.Add(1)
 		return nil, toStatus(errTooManyCalls).Err()
 	}
 	return handler(ctx, req)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
 // The bounds of one connection. grpc-go's own defaults are no bounds.
@@ -58,8 +59,8 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 			MinTime:             minPing,
 			PermitWithoutStream: true,
 		}),
-		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log), s.gate.unary),
-		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic(cfg.Log))),
+		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log, s.Metrics), s.gate.unary),
+		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic(cfg.Log, s.Metrics))),
 	)
 	jotsmithv1.RegisterTokenServiceServer(server, s)
 	jotsmithv1.RegisterProfileServiceServer(server, s)
@@ -72,14 +73,15 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 }
 
 // onPanic turns a panic into one INTERNAL error.
-func onPanic(log *slog.Logger) recovery.Option {
+func onPanic(log *slog.Logger, counted *metrics.Metrics) recovery.Option {
 	return recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error {
+		counted.Panic()
 		// The value of a panic may hold anything, so its type alone is logged.
 		log.ErrorContext(ctx, "panic in a call", "type", fmt.Sprintf("%T", p))
 		return toStatus(errPanic).Err()
 	})
 }
 
-func recoverUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
-	return recovery.UnaryServerInterceptor(onPanic(log))
+func recoverUnary(log *slog.Logger, counted *metrics.Metrics) grpc.UnaryServerInterceptor {
+	return recovery.UnaryServerInterceptor(onPanic(log, counted))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/clock"
 	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/ledger"
+	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
@@ -44,8 +45,9 @@ type Config struct {
 	Ledger   *ledger.Ledger // the tokens that can still be valid
 	Watches  WatchLimits
 	Halt     *halt.Switch
-	Audit    *audit.Log // nil records nothing
-	Random   io.Reader  // for jitter alone
+	Audit    *audit.Log       // nil records nothing
+	Metrics  *metrics.Metrics // nil are metrics that nobody sees
+	Random   io.Reader        // for jitter alone
 	Log      *slog.Logger
 }
 
@@ -65,6 +67,12 @@ type Service struct {
 // New returns a Service.
 func New(cfg Config) *Service {
 	s := &Service{Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls)}
+	if s.Metrics == nil {
+		s.Metrics = metrics.New(MetricsConfig())
+	}
+	if cfg.First != nil {
+		s.adopt(cfg.First)
+	}
 	s.current.Store(cfg.First)
 	return s
 }
@@ -73,6 +81,7 @@ func New(cfg Config) *Service {
 // every watch look at it. It returns the one before, which calls under way may
 // still use.
 func (s *Service) Replace(next *Generation) *Generation {
+	s.adopt(next)
 	before := s.current.Swap(next)
 	s.KeysChanged()
 	return before
@@ -159,21 +168,22 @@ func (s *Service) known(ctx context.Context, in *Generation) (authn.Caller, erro
 // end writes the call's line and turns err into the status for the wire. The
 // log gets the whole chain of the error, the caller the table's entry.
 func (c *call) end(ctx context.Context, err error, more ...slog.Attr) error {
-	log := c.service.Log
+	log, now := c.service.Log, time.Now()
 	var st *status.Status // nil is OK
-	level := slog.LevelInfo
+	level, reason := slog.LevelInfo, ""
 	if err != nil {
 		c.service.counts.failed.Add(1)
 		st = toStatus(err)
+		reason = reasonOf(st)
 		if operatorsFault(st.Code()) {
 			level = slog.LevelError
 		}
 	}
+	c.service.Metrics.Call(c.method, st.Code().String(), reason, now.Sub(c.start))
 	if !log.Enabled(ctx, level) {
 		return st.Err()
 	}
 	// Not by LogAttrs, which looks up the line that calls it each time.
-	now := time.Now()
 	line := slog.NewRecord(now, level, CallMessage, 0)
 	line.AddAttrs(
 		slog.String("method", c.method),
@@ -183,7 +193,7 @@ func (c *call) end(ctx context.Context, err error, more ...slog.Attr) error {
 		slog.Int64("duration_us", now.Sub(c.start).Microseconds()))
 	line.AddAttrs(more...)
 	if err != nil {
-		line.AddAttrs(slog.String("reason", reasonOf(st)), slog.String("error", err.Error()))
+		line.AddAttrs(slog.String("reason", reason), slog.String("error", err.Error()))
 	}
 	_ = log.Handler().Handle(ctx, line) // there is nowhere else to say that it failed
 	return st.Err()

@@ -13,6 +13,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/ledger"
+	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
@@ -32,6 +33,7 @@ type generation struct {
 type books struct {
 	records *audit.Log // nil where the configuration wants none
 	minted  *ledger.Ledger
+	counted *metrics.Metrics
 }
 
 // openGeneration opens the key stores of a configuration, reads every key and
@@ -56,6 +58,7 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 		}
 		stores[name] = signer.Store{
 			Backend:     backend,
+			Metrics:     books.counted.Backend(name),
 			MaxInFlight: int(b.GetMaxInFlight()),
 			MaxQueue:    int(b.GetMaxQueue()),
 			MinTime:     b.GetMinTime().AsDuration(),

@@ -40,17 +40,23 @@ func (a address) String() string { return a.network + ":" + a.name }
 // describeListener says where to listen. trust is nil for a Unix socket.
 func describeListener(l *configv1.Listener) (where address, trust *authn.Trust, err error) {
 	if u := l.GetUnix(); u != nil {
-		mode, err := strconv.ParseUint(u.GetMode(), 8, 9)
-		if err != nil {
-			return address{}, nil, fmt.Errorf("mode of %s: %w", u.GetPath(), err)
-		}
-		return address{"unix", u.GetPath(), fs.FileMode(mode)}, nil, nil
+		where, err := describeSocket(u)
+		return where, nil, err
 	}
 	terms, err := readTerms(l.GetTcp())
 	if err != nil {
 		return address{}, nil, err
 	}
 	return address{network: "tcp", name: l.GetTcp().GetAddress()}, authn.NewTrust(terms), nil
+}
+
+// describeSocket says where a Unix socket is, and who may connect.
+func describeSocket(u *configv1.UnixListener) (address, error) {
+	mode, err := strconv.ParseUint(u.GetMode(), 8, 9)
+	if err != nil {
+		return address{}, fmt.Errorf("mode of %s: %w", u.GetPath(), err)
+	}
+	return address{"unix", u.GetPath(), fs.FileMode(mode)}, nil
 }
 
 // credentialsOf says how the callers of a listener are known.

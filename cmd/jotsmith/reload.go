@@ -45,7 +45,8 @@ func newReloader(file string, first *generation, svc *service.Service, health *k
 		file: file, service: svc, health: health, log: log, tokenKeys: tokenKeys, current: first,
 		requests: make(chan chan<- error),
 	}
-	r.status.Store(&service.ReloadStatus{Generation: first.ID, Since: time.Now(), Taken: 1})
+	now := time.Now()
+	r.status.Store(&service.ReloadStatus{Generation: first.ID, Since: now, Last: now, Taken: 1})
 	r.listeners.Store(first.cfg.Config)
 	return r
 }
@@ -95,6 +96,7 @@ func (r *reloader) reload(ctx context.Context) error {
 		r.log.ErrorContext(ctx, "configuration not taken up; the one before goes on", "config_generation", before.Generation, "error", err)
 		before.Refused++
 		before.Err = err
+		before.Last = time.Now()
 		r.status.Store(&before)
 		return err
 	}
@@ -107,7 +109,8 @@ func (r *reloader) reload(ctx context.Context) error {
 	old := r.current
 	r.current = next
 	r.listeners.Store(next.cfg.Config)
-	r.status.Store(&service.ReloadStatus{Generation: next.ID, Since: time.Now(), Taken: before.Taken + 1, Refused: before.Refused})
+	now := time.Now()
+	r.status.Store(&service.ReloadStatus{Generation: next.ID, Since: now, Last: now, Taken: before.Taken + 1, Refused: before.Refused})
 	r.log.InfoContext(ctx, "configuration taken up", "config_generation", next.ID, "config_generation_before", old.ID)
 	r.retiring.Go(func() {
 		if err := old.close(); err != nil {
@@ -139,7 +142,7 @@ func (r *reloader) build(ctx context.Context) (*generation, map[int]authn.Terms,
 			return nil, nil, err
 		}
 	}
-	next, err := openGeneration(ctx, cfg, r.health.next(), books{r.service.Audit, r.service.Ledger}, r.tokenKeys, r.log)
+	next, err := openGeneration(ctx, cfg, r.health.next(), books{r.service.Audit, r.service.Ledger, r.service.Metrics}, r.tokenKeys, r.log)
 	return next, terms, err
 }
 

@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"paste":       paste,
 			"tokenissuer": tokenIssuer,
 			"idtoken":     idToken,
+			"scrape":      scrape,
 		},
 		Setup: func(env *testscript.Env) error {
 			// A Unix socket's path has at most 104 bytes, which a test's work

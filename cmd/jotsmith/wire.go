@@ -14,6 +14,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/clock"
 	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/ledger"
+	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
 )
@@ -39,7 +40,9 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	}
 	keyHealth := newKeyHealth()
 	var svc *service.Service // which is there before the first checkpoint
-	records, err := openAudit(cfg, log, func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
+	var s *server            // which is there before the first scrape
+	counted := newMetrics(func() metrics.State { return s.state() })
+	records, err := openAudit(cfg, counted.Audit, log, func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
 		return svc.SignCheckpoint(ctx, cfg.GetAudit().GetCheckpointKey(), digest)
 	})
 	if err != nil {
@@ -59,7 +62,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 			err = errors.Join(err, records.Close())
 		}
 	}()
-	if first, err = openGeneration(ctx, cfg, keyHealth.next(), books{records, minted}, tokenKeys, log); err != nil {
+	if first, err = openGeneration(ctx, cfg, keyHealth.next(), books{records, minted, counted}, tokenKeys, log); err != nil {
 		return nil, err
 	}
 	stops, err := halt.Open(cfg.GetAdmin().GetStateFile())
@@ -77,6 +80,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		Halt:    stops,
 		Quotas:  quota.New(quota.MaxBuckets),
 		Audit:   records,
+		Metrics: counted,
 		Random:  rand.Reader,
 		Log:     log,
 
@@ -85,7 +89,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	keyHealth.onChange = svc.KeysChanged
 	keyHealth.adopt(first.health)
 
-	s := &server{
+	s = &server{
 		service:  svc,
 		tokens:   tokens,
 		health:   keyHealth,
@@ -122,6 +126,13 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 			}),
 		})
 	}
+	if m := cfg.GetMetrics(); m != nil {
+		l, err := s.metricsListener(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		s.listeners = append(s.listeners, l)
+	}
 	return s, nil
 }
 
@@ -138,7 +149,7 @@ func (s *server) close() error {
 
 // openAudit opens the record of every token; nil where the configuration wants
 // none.
-func openAudit(cfg *config.Config, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, string, error)) (*audit.Log, error) {
+func openAudit(cfg *config.Config, counted *metrics.Audit, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, string, error)) (*audit.Log, error) {
 	a := cfg.GetAudit()
 	if a == nil {
 		return nil, nil
@@ -148,6 +159,7 @@ func openAudit(cfg *config.Config, log *slog.Logger, sign func(context.Context, 
 		Sync:     audit.Mode(a.GetSync()),
 		MaxBytes: int64(a.GetMaxFileMib()) << 20,
 		Log:      log,
+		Metrics:  counted,
 	}
 	if a.GetCheckpointKey() != "" {
 		out.Checkpoint = &audit.Checkpoint{Every: a.GetCheckpointInterval().AsDuration(), Sign: sign}

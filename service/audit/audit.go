@@ -33,6 +33,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
 // ErrUnavailable says that the log cannot record: its disk is full, its file is
@@ -68,6 +70,7 @@ type Config struct {
 	Now        func() time.Time // nil is time.Now
 	Random     io.Reader        // for the key of the hashes alone; nil is crypto/rand
 	Log        *slog.Logger     // nil is none
+	Metrics    *metrics.Audit   // nil counts nothing
 	Checkpoint *Checkpoint      // nil is none
 }
 
@@ -139,7 +142,7 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 		log:        cfg.Log,
 		writer: &writer{
 			path: path, mode: cfg.Sync, maxBytes: cfg.MaxBytes, now: cfg.Now, log: cfg.Log,
-			open: opener, key: key, due: make(chan struct{}, 1),
+			open: opener, key: key, due: make(chan struct{}, 1), metrics: cfg.Metrics,
 		},
 		wake:    make(chan struct{}, 1),
 		reopen:  make(chan chan error),
@@ -306,6 +309,7 @@ func (l *Log) enqueue(e *entry) error {
 	case l.closed:
 		return errClosed
 	case len(l.waiting) >= maxWaiting || l.size >= maxWaitingBytes:
+		l.writer.metrics.Failed(1)
 		return fmt.Errorf("%w: too many records wait for the disk", ErrUnavailable)
 	}
 	l.waiting, l.size = append(l.waiting, e), l.size+len(e.body)

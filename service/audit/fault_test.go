@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
 // logged returns a config whose log is kept.
@@ -94,16 +98,33 @@ func fillUp(t *testing.T, l *Log, most int) []string {
 	return nil
 }
 
+// wantCounted fails unless Prometheus would read so many records and failures.
+func wantCounted(t *testing.T, counted *metrics.Metrics, records, failures int) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	counted.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	for name, want := range map[string]int{
+		"records_total": records, "failures_total": failures, "flush_duration_seconds_count": records,
+	} {
+		if line := fmt.Sprintf("\njotsmith_audit_%s %d\n", name, want); !strings.Contains(w.Body.String(), line) {
+			t.Errorf("no %q", line)
+		}
+	}
+}
+
 // TestFullDisk stops a write at every kind of place in a record.
 func TestFullDisk(t *testing.T) {
 	for _, mode := range []Mode{SyncNone, SyncBatch, SyncRecord} {
 		for _, room := range []int64{0, 1, 100, 399, 400, 401, 1024, 3000} {
 			t.Run(fmt.Sprint(mode, room), func(t *testing.T) {
 				cfg, out := logged(t, mode)
+				counted := metrics.New(metrics.Config{})
+				cfg.Metrics = counted.Audit
 				disk := &faultyDisk{}
 				l := mustOpenOn(t, cfg, disk)
 				disk.set(func() { disk.limited, disk.room = true, room })
 				confirmed := fillUp(t, l, 100)
+				wantCounted(t, counted, len(confirmed), 1)
 				disk.set(func() { disk.limited = false })
 				healed(t, l)
 				wantRecords(t, cfg.Path, confirmed)

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
 const (
@@ -39,6 +41,7 @@ type writer struct {
 	log      *slog.Logger
 	open     func(path string, flag int) (file, error)
 	key      *hashKey
+	metrics  *metrics.Audit
 
 	f      file        // nil while there is none to be written
 	info   fs.FileInfo // of f, or of the one before it
@@ -172,6 +175,7 @@ func (w *writer) commit(batch []*entry) {
 	for len(batch) > 0 {
 		n, err := w.step(batch)
 		if err != nil {
+			w.metrics.Failed(len(batch))
 			for _, e := range batch {
 				e.answer(err)
 			}
@@ -207,9 +211,11 @@ func (w *writer) step(batch []*entry) (int, error) {
 		e.seq = w.next.seq
 		n++
 	}
+	began := time.Now()
 	if err := w.flush(w.mode != SyncNone); err != nil {
 		return 0, w.fail(now, err)
 	}
+	w.metrics.Recorded(n, time.Since(began))
 	w.heal()
 	return n, nil
 }

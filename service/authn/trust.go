@@ -63,6 +63,10 @@ func (t *Trust) Replace(terms Terms) {
 	}})
 }
 
+// Certificate returns the leaf of the certificate that the server shows now; nil
+// where there is none yet.
+func (t *Trust) Certificate() *x509.Certificate { return t.current.Load().Certificate.Leaf }
+
 // Credentials returns the server's side of TLS 1.3, where callers are known by
 // their client certificates. Sessions are not resumed, so that every connection
 // is checked against the CAs of its time (CVE-2025-68121).

@@ -9,6 +9,7 @@ package quota
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -44,7 +45,8 @@ func (e *Exceeded) RetryDelay() time.Duration { return e.Wait }
 // Buckets are the buckets of all callers. It is safe for concurrent use. A nil
 // *Buckets counts nothing and refuses nobody.
 type Buckets struct {
-	kept *otter.Cache[place, *rate.Limiter]
+	kept    *otter.Cache[place, *rate.Limiter]
+	refused atomic.Int64
 }
 
 // place is whose bucket it is. A quota that changes is another bucket.
@@ -57,7 +59,7 @@ type place struct {
 // up to so many. One that is let go is full when its caller comes again, so a
 // caller gains by it only while more callers than that come and go.
 func New(most int) *Buckets {
-	return &Buckets{otter.Must(&otter.Options[place, *rate.Limiter]{
+	return &Buckets{kept: otter.Must(&otter.Options[place, *rate.Limiter]{
 		MaximumSize: most,
 		Executor:    func(maintain func()) { maintain() }, // in no goroutine of its own
 	})}
@@ -73,7 +75,16 @@ func (b *Buckets) Take(grant policy.Grant, now time.Time) error {
 	if bucket.AllowN(now, 1) {
 		return nil
 	}
+	b.refused.Add(1)
 	return exceeded(grant, bucket.TokensAt(now))
+}
+
+// Refused returns how many requests Take has refused.
+func (b *Buckets) Refused() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.refused.Load()
 }
 
 // Look says what Take would, and counts nothing. Left is how many requests

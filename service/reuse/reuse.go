@@ -98,6 +98,11 @@ func (c *Cache) Token(ctx context.Context, sign *signer.Signer, draft claims.Dra
 	return token, nil
 }
 
+// Kept returns how many tokens are kept, and what they take of MaxBytes.
+func (c *Cache) Kept() (tokens int, bytes uint64) {
+	return c.kept.EstimatedSize(), c.kept.WeightedSize()
+}
+
 // Forget drops every token that is kept, the shared ones too.
 func (c *Cache) Forget() { c.kept.InvalidateAll() }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/clock"
 	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/ledger"
+	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
@@ -108,9 +109,14 @@ func Start(t testing.TB, opts Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var svc *service.Service
+	names := service.MetricsConfig()
+	names.State = func() metrics.State { return svc.State() }
+	counted := metrics.New(names)
 	keys, err := signer.New(signer.Config{
 		Stores: map[string]signer.Store{"store": {
 			Backend:     store,
+			Metrics:     counted.Backend("store"),
 			MaxInFlight: orDefault(opts.MaxInFlight, 64),
 			MaxQueue:    orDefault(opts.MaxQueue, 1024),
 			MinTime:     100 * time.Millisecond,
@@ -137,7 +143,7 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	start := time.Now()
 	tokens := reuse.New(reuse.Config{MaxBytes: 1 << 20, Random: rand.Reader, Log: log})
-	svc := service.New(service.Config{
+	svc = service.New(service.Config{
 		First: &service.Generation{
 			ID:     Generation,
 			Policy: policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}, Quota: opts.Quota}}),
@@ -151,6 +157,7 @@ func Start(t testing.TB, opts Options) *Server {
 		Watches: service.WatchLimits{PerCaller: orDefault(opts.MaxWatches, 8), Total: 64},
 		Halt:    opts.Halt,
 		Audit:   opts.Audit,
+		Metrics: counted,
 		Random:  rand.Reader,
 		Log:     log,
 	})

@@ -70,14 +70,17 @@ func (m *member) why() error {
 func (m *member) sign(ctx context.Context, caller string, digest backends.Digest, patience time.Duration) (backends.Signature, error) {
 	signature, err := m.ask(ctx, caller, digest, patience)
 	if err != nil {
+		m.store.Metrics.Failed(kindOf(err))
 		if !m.several || !errors.Is(err, errNoAnswer) { // which late has judged
 			m.failed(err)
 		}
 		return backends.Signature{}, err
 	}
 	if err := m.key.verify(m, signature, digest); err != nil {
+		m.store.Metrics.Failed(kindOf(err))
 		return backends.Signature{}, err
 	}
+	m.store.Metrics.Signed()
 	if m.fault.Load() != nil {
 		m.recovered()
 	}
@@ -115,15 +118,14 @@ func (m *member) ask(ctx context.Context, caller string, digest backends.Digest,
 	return signature, nil
 }
 
-// answer is the store's, and takes the time of it where that decides anything.
+// answer is the store's, and takes the time of it.
 func (m *member) answer(ctx context.Context, digest backends.Digest) (backends.Signature, error) {
-	if !m.several {
-		return m.store.Backend.Sign(ctx, m.ID, digest)
-	}
 	began := time.Now()
 	signature, err := m.store.Backend.Sign(ctx, m.ID, digest)
-	if err == nil {
-		m.took(time.Since(began))
+	took := time.Since(began)
+	m.store.Metrics.Answered(took)
+	if m.several && err == nil { // where it decides who is asked first
+		m.took(took)
 	}
 	return signature, err
 }
@@ -184,6 +186,7 @@ func (m *member) prove(ctx context.Context) error {
 	defer cancel()
 	info, err := m.store.Backend.Describe(ctx, m.ID)
 	if err != nil {
+		m.store.Metrics.Failed(kindOf(err))
 		m.failed(err)
 		return err
 	}
@@ -206,6 +209,7 @@ func (m *member) pin(info backends.KeyInfo) error {
 		return nil
 	}
 	if mismatch, ok := errors.AsType[*backends.Error](err); ok {
+		m.store.Metrics.Failed(kindOf(err))
 		return m.latch(mismatch)
 	}
 	return err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/token"
 )
 
@@ -36,6 +37,7 @@ var (
 // Store is a key store with its bounds.
 type Store struct {
 	Backend     backends.KeyBackend
+	Metrics     *metrics.Backend
 	MaxInFlight int           // signatures under way at once
 	MaxQueue    int           // calls that may wait beyond those, served round robin by caller
 	MinTime     time.Duration // least time left when the turn comes; not asked of keys in process

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jotsmith/jotsmith/service/claims"
+	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
 // Header returns the JOSE header that Sign would give a set. It is ErrNotReady
@@ -119,6 +122,34 @@ func (s *Signer) Point(name string) ([]byte, error) {
 		return nil, ErrNotReady
 	}
 	return public.PublicKey.Bytes()
+}
+
+// Latched says whether the key is out of use until a new Signer, because one of
+// its stores lied.
+func (s *Signer) Latched(name string) bool {
+	k, ok := s.keys[name]
+	if !ok {
+		return false
+	}
+	if k.latched.Load() != nil {
+		return true
+	}
+	for _, m := range k.members {
+		if m.latched.Load() == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Stores returns what each store is busy with, by name.
+func (s *Signer) Stores() []metrics.BackendState {
+	stores := make([]metrics.BackendState, 0, len(s.stores))
+	for _, name := range slices.Sorted(maps.Keys(s.stores)) {
+		inFlight, waiting := s.stores[name].busy()
+		stores = append(stores, metrics.BackendState{Name: name, InFlight: inFlight, Waiting: waiting})
+	}
+	return stores
 }
 
 // MemberStatus is the state of one member of a key.

@@ -151,6 +151,13 @@ func (s *store) drop(w *waiter) {
 	}
 }
 
+// busy returns how many signatures are under way, and how many calls wait.
+func (s *store) busy() (inFlight, waiting int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.MaxInFlight - s.free, s.waiting
+}
+
 // pass gives a turn to the next who waits, or back.
 func (s *store) pass() {
 	s.mu.Lock()

@@ -30,6 +30,7 @@ func (c *checker) check() []strictyaml.Problem {
 	c.grants()
 	c.audit()
 	c.admin()
+	c.metrics()
 	if len(c.problems) == 0 { // what is wrong in a profile could be why it looks like another
 		c.sharedKeys()
 	}

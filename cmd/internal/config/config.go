@@ -121,6 +121,9 @@ func (c *Config) setDefaults() {
 			u.Mode = orDefault(u.GetMode(), defaultSocketMode)
 		}
 	}
+	if u := c.GetMetrics().GetUnix(); u != nil {
+		u.Mode = orDefault(u.GetMode(), defaultSocketMode)
+	}
 	if c.Limits == nil {
 		c.Limits = &configv1.Limits{}
 	}

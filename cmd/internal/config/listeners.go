@@ -20,16 +20,24 @@ func (c *checker) listeners() {
 		default:
 			c.bearers(at.With("tcp"), l.GetTcp())
 			at, address = at.With("tcp", "address"), l.GetTcp().GetAddress()
-			_, port, err := net.SplitHostPort(address)
-			if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
-				c.add(at, "%q is not HOST:PORT with a number as the port, as in \"0.0.0.0:8443\" or \"[::1]:8443\"", address)
-			}
+			c.hostPort(at, address, "0.0.0.0:8443")
 		}
 		if seen[address] {
 			c.add(at, "%q is listened on twice", address)
 		}
 		seen[address] = true
 	}
+}
+
+// hostPort returns the host of an address that is HOST:PORT, and refuses one
+// that is not.
+func (c *checker) hostPort(at strictyaml.Path, address, example string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(address)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		c.add(at, "%q is not HOST:PORT with a number as the port, as in %q or \"[::1]:8443\"", address, example)
+		return "", false
+	}
+	return host, true
 }
 
 // bearers refuses a listener that lets in callers without a certificate where

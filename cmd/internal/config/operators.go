@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"path/filepath"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
@@ -31,11 +32,52 @@ func (c *checker) audit() {
 
 // admin refuses a socket that is another listener's.
 func (c *checker) admin() {
+	c.ownPath(strictyaml.Path{"admin", "path"}, c.config.GetAdmin().GetPath(), "operators have a socket of their own")
+}
+
+// ownPath refuses the path of a socket that is another listener's.
+func (c *checker) ownPath(at strictyaml.Path, path, why string) {
 	for i, l := range c.config.GetListeners() {
-		if path := l.GetUnix().GetPath(); path != "" && filepath.Clean(path) == filepath.Clean(c.config.GetAdmin().GetPath()) {
-			c.add(strictyaml.Path{"admin", "path"}, "is the path of listeners[%d] too; operators have a socket of their own", i)
+		if other := l.GetUnix().GetPath(); other != "" && path != "" && filepath.Clean(other) == filepath.Clean(path) {
+			c.add(at, "is the path of listeners[%d] too; %s", i, why)
 		}
 	}
+}
+
+// metrics refuses an address that is another listener's, and one that strangers
+// could reach without the operator's word that they may.
+func (c *checker) metrics() {
+	m := c.config.GetMetrics()
+	at := strictyaml.Path{"metrics", "address"}
+	if path := m.GetUnix().GetPath(); path != "" {
+		at = strictyaml.Path{"metrics", "unix", "path"}
+		c.ownPath(at, path, "the metrics have a socket of their own")
+		if filepath.Clean(path) == filepath.Clean(c.config.GetAdmin().GetPath()) {
+			c.add(at, "is the path of admin too; the metrics have a socket of their own")
+		}
+		if m.GetPublic() {
+			c.add(strictyaml.Path{"metrics", "public"}, "is for an address; the mode of a socket says who may read")
+		}
+		return
+	}
+	if m.GetAddress() == "" {
+		return
+	}
+	host, ok := c.hostPort(at, m.GetAddress(), "127.0.0.1:9464")
+	if ok && !loopback(host) && !m.GetPublic() {
+		c.add(at, "%q can be reached from other machines, and anybody there could read the names of profiles and keys; listen on 127.0.0.1, or set public: true", m.GetAddress())
+	}
+	for i, l := range c.config.GetListeners() {
+		if l.GetTcp().GetAddress() == m.GetAddress() {
+			c.add(at, "is the address of listeners[%d] too", i)
+		}
+	}
+}
+
+// loopback says whether a host is this machine and nobody else can reach it.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // auditShows returns the claims whose values the record may show, which must be

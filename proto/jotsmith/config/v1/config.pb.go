@@ -59,7 +59,9 @@ type Config struct {
 	Audit *Audit `protobuf:"bytes,11,opt,name=audit,proto3" json:"audit,omitempty"`
 	// Where the operator's commands (`jotsmith status`, `reload`, `kill`) reach
 	// the server. Without it they do not.
-	Admin         *Admin `protobuf:"bytes,12,opt,name=admin,proto3" json:"admin,omitempty"`
+	Admin *Admin `protobuf:"bytes,12,opt,name=admin,proto3" json:"admin,omitempty"`
+	// Where Prometheus reads the metrics. Without it nobody does.
+	Metrics       *Metrics `protobuf:"bytes,13,opt,name=metrics,proto3" json:"metrics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +180,112 @@ func (x *Config) GetAdmin() *Admin {
 	return nil
 }
 
+func (x *Config) GetMetrics() *Metrics {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+// Metrics is a listener of its own that serves GET /metrics over plain HTTP, and
+// nothing else. It asks nobody who he is, and what it says names profiles,
+// backends and keys.
+type Metrics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind of address.
+	//
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Metrics_Address
+	//	*Metrics_Unix
+	Kind isMetrics_Kind `protobuf_oneof:"kind"`
+	// Whether address may be one that other machines can reach. Default: no.
+	Public        bool `protobuf:"varint,3,opt,name=public,proto3" json:"public,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metrics) Reset() {
+	*x = Metrics{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metrics) ProtoMessage() {}
+
+func (x *Metrics) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
+func (*Metrics) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Metrics) GetKind() isMetrics_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Metrics) GetAddress() string {
+	if x != nil {
+		if x, ok := x.Kind.(*Metrics_Address); ok {
+			return x.Address
+		}
+	}
+	return ""
+}
+
+func (x *Metrics) GetUnix() *UnixListener {
+	if x != nil {
+		if x, ok := x.Kind.(*Metrics_Unix); ok {
+			return x.Unix
+		}
+	}
+	return nil
+}
+
+func (x *Metrics) GetPublic() bool {
+	if x != nil {
+		return x.Public
+	}
+	return false
+}
+
+type isMetrics_Kind interface {
+	isMetrics_Kind()
+}
+
+type Metrics_Address struct {
+	// HOST:PORT to listen on, as in "127.0.0.1:9464". HOST is an address of this
+	// machine's loopback interface, or localhost, unless public says otherwise.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3,oneof"`
+}
+
+type Metrics_Unix struct {
+	// A Unix domain socket, whose mode says who may read the metrics.
+	Unix *UnixListener `protobuf:"bytes,2,opt,name=unix,proto3,oneof"`
+}
+
+func (*Metrics_Address) isMetrics_Kind() {}
+
+func (*Metrics_Unix) isMetrics_Kind() {}
+
 // Issuer is an OpenID Connect provider, or anything else that publishes its
 // keys like one: GitHub Actions, GitLab CI, a Kubernetes API server. Its tokens
 // come as `authorization: Bearer ...` in the metadata of a call, and then make
@@ -209,7 +317,7 @@ type Issuer struct {
 
 func (x *Issuer) Reset() {
 	*x = Issuer{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +329,7 @@ func (x *Issuer) String() string {
 func (*Issuer) ProtoMessage() {}
 
 func (x *Issuer) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[1]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +342,7 @@ func (x *Issuer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Issuer.ProtoReflect.Descriptor instead.
 func (*Issuer) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Issuer) GetUrl() string {
@@ -313,7 +421,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +433,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[2]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +446,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Audit) GetFile() string {
@@ -393,7 +501,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +513,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[3]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +526,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Admin) GetPath() string {
@@ -458,7 +566,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +578,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[4]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +591,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Listener) GetKind() isListener_Kind {
@@ -544,7 +652,7 @@ type UnixListener struct {
 
 func (x *UnixListener) Reset() {
 	*x = UnixListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +664,7 @@ func (x *UnixListener) String() string {
 func (*UnixListener) ProtoMessage() {}
 
 func (x *UnixListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +677,7 @@ func (x *UnixListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixListener.ProtoReflect.Descriptor instead.
 func (*UnixListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UnixListener) GetPath() string {
@@ -610,7 +718,7 @@ type TcpListener struct {
 
 func (x *TcpListener) Reset() {
 	*x = TcpListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +730,7 @@ func (x *TcpListener) String() string {
 func (*TcpListener) ProtoMessage() {}
 
 func (x *TcpListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +743,7 @@ func (x *TcpListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpListener.ProtoReflect.Descriptor instead.
 func (*TcpListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TcpListener) GetAddress() string {
@@ -698,7 +806,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +818,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +831,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Backend) GetUri() string {
@@ -790,7 +898,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +910,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +923,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Key) GetBackend() string {
@@ -873,7 +981,7 @@ type KeyMember struct {
 
 func (x *KeyMember) Reset() {
 	*x = KeyMember{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +993,7 @@ func (x *KeyMember) String() string {
 func (*KeyMember) ProtoMessage() {}
 
 func (x *KeyMember) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1006,7 @@ func (x *KeyMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyMember.ProtoReflect.Descriptor instead.
 func (*KeyMember) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *KeyMember) GetBackend() string {
@@ -976,7 +1084,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1096,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1109,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Profile) GetKey() string {
@@ -1139,7 +1247,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1259,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1272,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Reuse) GetMode() string {
@@ -1211,7 +1319,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1331,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1344,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1397,7 +1505,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1517,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1530,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CallerValue) GetType() string {
@@ -1516,7 +1624,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1636,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1649,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Grant) GetName() string {
@@ -1606,7 +1714,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1726,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1739,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Quota) GetPerMinute() uint32 {
@@ -1665,7 +1773,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1785,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1798,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -1772,7 +1880,7 @@ type OidcCaller struct {
 
 func (x *OidcCaller) Reset() {
 	*x = OidcCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1892,7 @@ func (x *OidcCaller) String() string {
 func (*OidcCaller) ProtoMessage() {}
 
 func (x *OidcCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1905,7 @@ func (x *OidcCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
 func (*OidcCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OidcCaller) GetIssuer() string {
@@ -1851,7 +1959,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1971,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1984,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -1914,7 +2022,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1926,7 +2034,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1939,7 +2047,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -2047,7 +2155,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2167,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2180,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -2145,7 +2253,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2265,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2278,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Log) GetLevel() string {
@@ -2191,7 +2299,7 @@ var File_jotsmith_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc1\t\n" +
+	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xf8\t\n" +
 	"\x06Config\x12F\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1c.jotsmith.config.v1.ListenerB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\tlisteners\x12\x1e\n" +
@@ -2209,7 +2317,8 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\aissuers\x18\n" +
 	" \x03(\v2'.jotsmith.config.v1.Config.IssuersEntryB)\xbaH&\x9a\x01#\x10\x10\"\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\aissuers\x12/\n" +
 	"\x05audit\x18\v \x01(\v2\x19.jotsmith.config.v1.AuditR\x05audit\x12/\n" +
-	"\x05admin\x18\f \x01(\v2\x19.jotsmith.config.v1.AdminR\x05admin\x1aX\n" +
+	"\x05admin\x18\f \x01(\v2\x19.jotsmith.config.v1.AdminR\x05admin\x125\n" +
+	"\ametrics\x18\r \x01(\v2\x1b.jotsmith.config.v1.MetricsR\ametrics\x1aX\n" +
 	"\rBackendsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.BackendR\x05value:\x028\x01\x1aP\n" +
@@ -2221,7 +2330,13 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.ProfileR\x05value:\x028\x01\x1aV\n" +
 	"\fIssuersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
-	"\x05value\x18\x02 \x01(\v2\x1a.jotsmith.config.v1.IssuerR\x05value:\x028\x01\"\xb5\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.jotsmith.config.v1.IssuerR\x05value:\x028\x01\"\x90\x01\n" +
+	"\aMetrics\x12&\n" +
+	"\aaddress\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x85\x02H\x00R\aaddress\x126\n" +
+	"\x04unix\x18\x02 \x01(\v2 .jotsmith.config.v1.UnixListenerH\x00R\x04unix\x12\x16\n" +
+	"\x06public\x18\x03 \x01(\bR\x06publicB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xb5\x03\n" +
 	"\x06Issuer\x12%\n" +
 	"\x03url\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x042\t^https://R\x03url\x12(\n" +
 	"\taudiences\x18\x02 \x03(\tB\n" +
@@ -2431,96 +2546,99 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
-	(*Issuer)(nil),              // 1: jotsmith.config.v1.Issuer
-	(*Audit)(nil),               // 2: jotsmith.config.v1.Audit
-	(*Admin)(nil),               // 3: jotsmith.config.v1.Admin
-	(*Listener)(nil),            // 4: jotsmith.config.v1.Listener
-	(*UnixListener)(nil),        // 5: jotsmith.config.v1.UnixListener
-	(*TcpListener)(nil),         // 6: jotsmith.config.v1.TcpListener
-	(*Backend)(nil),             // 7: jotsmith.config.v1.Backend
-	(*Key)(nil),                 // 8: jotsmith.config.v1.Key
-	(*KeyMember)(nil),           // 9: jotsmith.config.v1.KeyMember
-	(*Profile)(nil),             // 10: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 11: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 12: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 13: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 14: jotsmith.config.v1.Grant
-	(*Quota)(nil),               // 15: jotsmith.config.v1.Quota
-	(*CallerMatch)(nil),         // 16: jotsmith.config.v1.CallerMatch
-	(*OidcCaller)(nil),          // 17: jotsmith.config.v1.OidcCaller
-	(*UnixCaller)(nil),          // 18: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 19: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 20: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 21: jotsmith.config.v1.Log
-	nil,                         // 22: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 23: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 24: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 25: jotsmith.config.v1.Config.IssuersEntry
-	nil,                         // 26: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 27: jotsmith.config.v1.Profile.HeaderEntry
-	nil,                         // 28: jotsmith.config.v1.Grant.ClaimsEntry
-	nil,                         // 29: jotsmith.config.v1.OidcCaller.ClaimsEntry
-	nil,                         // 30: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	(*durationpb.Duration)(nil), // 31: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 32: google.protobuf.Value
+	(*Metrics)(nil),             // 1: jotsmith.config.v1.Metrics
+	(*Issuer)(nil),              // 2: jotsmith.config.v1.Issuer
+	(*Audit)(nil),               // 3: jotsmith.config.v1.Audit
+	(*Admin)(nil),               // 4: jotsmith.config.v1.Admin
+	(*Listener)(nil),            // 5: jotsmith.config.v1.Listener
+	(*UnixListener)(nil),        // 6: jotsmith.config.v1.UnixListener
+	(*TcpListener)(nil),         // 7: jotsmith.config.v1.TcpListener
+	(*Backend)(nil),             // 8: jotsmith.config.v1.Backend
+	(*Key)(nil),                 // 9: jotsmith.config.v1.Key
+	(*KeyMember)(nil),           // 10: jotsmith.config.v1.KeyMember
+	(*Profile)(nil),             // 11: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 12: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 13: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 14: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 15: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 16: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 17: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 18: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 19: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 20: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 21: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 22: jotsmith.config.v1.Log
+	nil,                         // 23: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 24: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 25: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 26: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 27: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 28: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 29: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 30: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 31: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 32: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 33: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
-	4,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	22, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	23, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	24, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	14, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	20, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	21, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	25, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
-	2,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
-	3,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
-	31, // 10: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
-	31, // 11: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
-	31, // 12: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
-	5,  // 13: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
-	6,  // 14: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	31, // 15: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	9,  // 16: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
-	26, // 17: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	31, // 18: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	31, // 19: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	31, // 20: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	27, // 21: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	31, // 22: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	31, // 23: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	11, // 24: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	31, // 25: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	31, // 26: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	32, // 27: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	13, // 28: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	13, // 29: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	16, // 30: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	28, // 31: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
-	31, // 32: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
-	15, // 33: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
-	18, // 34: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	19, // 35: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	17, // 36: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
-	29, // 37: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
-	30, // 38: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	31, // 39: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	31, // 40: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	7,  // 41: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	8,  // 42: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	10, // 43: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	1,  // 44: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
-	12, // 45: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	12, // 46: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	13, // 47: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	5,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
+	23, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	24, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	25, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	15, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	21, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	22, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	26, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	3,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
+	4,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
+	1,  // 10: jotsmith.config.v1.Config.metrics:type_name -> jotsmith.config.v1.Metrics
+	6,  // 11: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
+	32, // 12: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	32, // 13: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	32, // 14: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	6,  // 15: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
+	7,  // 16: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
+	32, // 17: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	10, // 18: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
+	27, // 19: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	32, // 20: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	32, // 21: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	32, // 22: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	28, // 23: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	32, // 24: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	32, // 25: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	12, // 26: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	32, // 27: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	32, // 28: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	33, // 29: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	14, // 30: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	14, // 31: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	17, // 32: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	29, // 33: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	32, // 34: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	16, // 35: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	19, // 36: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	20, // 37: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	18, // 38: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	30, // 39: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	31, // 40: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	32, // 41: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	32, // 42: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	8,  // 43: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	9,  // 44: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	11, // 45: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	2,  // 46: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	13, // 47: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	13, // 48: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	14, // 49: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -2528,12 +2646,16 @@ func file_jotsmith_config_v1_config_proto_init() {
 	if File_jotsmith_config_v1_config_proto != nil {
 		return
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[4].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[1].OneofWrappers = []any{
+		(*Metrics_Address)(nil),
+		(*Metrics_Unix)(nil),
+	}
+	file_jotsmith_config_v1_config_proto_msgTypes[5].OneofWrappers = []any{
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -2541,14 +2663,14 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -2560,7 +2682,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
