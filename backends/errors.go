@@ -50,7 +50,7 @@ func Kinds() []error {
 // Its text is for the operator's log: it may name the key and the store's own
 // code, never a PIN, key bytes or a signature.
 type Error struct {
-	Op         string        // "open", "describe" or "sign"
+	Op         string        // "open", "describe" or "sign"; of a [Generator] or [Importer] also "generate", "plan" or "import"
 	KeyID      string        // the id as the caller gave it; empty when no key is concerned
 	Kind       error         // one of the package's Err values
 	RetryAfter time.Duration // how long to wait before the next try; 0 when unknown

@@ -160,6 +160,7 @@ func checkParams(der []byte) error {
 func newKey(scalar []byte) (*ecdsa.PrivateKey, error) {
 	scalar = bytes.TrimLeft(scalar, "\x00")
 	var full [32]byte
+	defer clear(full[:])
 	if len(scalar) > len(full) {
 		return nil, errScalar
 	}

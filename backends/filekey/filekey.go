@@ -72,7 +72,7 @@ func Open(ctx context.Context, uri string, log *slog.Logger) (*Backend, error) {
 	if err != nil {
 		return nil, openError(backends.ErrUnavailable, err)
 	}
-	info, err := os.Stat(dir)
+	info, err := os.Stat(dir) //nolint:gosec // whoever writes the configuration, or the command line, names the directory
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, openError(backends.ErrAccessDenied,
@@ -84,10 +84,14 @@ func Open(ctx context.Context, uri string, log *slog.Logger) (*Backend, error) {
 		return nil, openError(backends.ErrUnavailable,
 			fmt.Errorf("%s is not a directory: the backend's uri names the directory, the key's id the file in it", dir))
 	}
+	return newBackend(dir, log), nil
+}
+
+func newBackend(dir string, log *slog.Logger) *Backend {
 	b := &Backend{dir: dir, log: log, slots: make(chan struct{}, maxReads), read: readKeyFile}
 	b.calls.init()
 	b.keys.Store(new(map[string]*ecdsa.PrivateKey))
-	return b, nil
+	return b
 }
 
 func openError(kind, err error) error {
@@ -117,16 +121,20 @@ func (b *Backend) Close() error {
 	return nil
 }
 
+func checkID(id string) error {
+	if !fs.ValidPath(id) || id == "." || strings.ContainsRune(id, 0) {
+		return errors.New("an id is the name of a file inside the backend's directory: no leading or trailing slash, no . or .. element")
+	}
+	return nil
+}
+
 // load reads and parses the file named id.
 func (b *Backend) load(ctx context.Context, op, id string) (*ecdsa.PrivateKey, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !fs.ValidPath(id) || id == "." || strings.ContainsRune(id, 0) {
-		return nil, &backends.Error{
-			Op: op, KeyID: id, Kind: backends.ErrKeyNotFound,
-			Err: errors.New("an id is the name of a file inside the backend's directory: no leading or trailing slash, no . or .. element"),
-		}
+	if err := checkID(id); err != nil {
+		return nil, &backends.Error{Op: op, KeyID: id, Kind: backends.ErrKeyNotFound, Err: err}
 	}
 	data, err := b.readWithin(ctx, id)
 	if err != nil {
@@ -136,6 +144,7 @@ func (b *Backend) load(ctx context.Context, op, id string) (*ecdsa.PrivateKey, e
 		return nil, b.readError(op, id, err)
 	}
 	key, err := parseKey(data)
+	clear(data[:cap(data)])
 	if err != nil {
 		return nil, &backends.Error{
 			Op: op, KeyID: id, Kind: backends.ErrKeyUnsuitable,

@@ -28,12 +28,15 @@ const (
 // It forgives what editors and environment variables do to a file (CRLF, no
 // final newline, \n written as two characters) and nothing else: text around
 // the block may be another key, cut off or forgotten.
+//
+// It overwrites data, and leaves no copy of what is in it but the key.
 func parseKey(data []byte) (*ecdsa.PrivateKey, error) {
 	data = normalise(data)
 	if len(data) == 0 {
 		return nil, errors.New("the file is empty: copy the key into it again")
 	}
 	blocks, err := splitPEM(data)
+	defer wipeBlocks(blocks)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +64,12 @@ func parseKey(data []byte) (*ecdsa.PrivateKey, error) {
 	return nil, otherBlock(block.Type)
 }
 
+func wipeBlocks(blocks []*pem.Block) {
+	for _, block := range blocks {
+		clear(block.Bytes)
+	}
+}
+
 // otherBlock describes a block by its label (RFC 7468, and openssl's own). An
 // unknown label is not repeated: any text in the file might be part of a key.
 func otherBlock(label string) error {
@@ -86,29 +95,45 @@ func otherBlock(label string) error {
 }
 
 // normalise undoes what is forgiven. PEM has no backslash, so one can only be
-// half of a \n or \r that was meant as a line's end.
+// half of a \n or \r that was meant as a line's end. It works in place.
 func normalise(data []byte) []byte {
 	for _, end := range []string{`\r\n`, `\n`, `\r`, "\r\n", "\r"} {
-		data = bytes.ReplaceAll(data, []byte(end), []byte("\n"))
+		data = endLines(data, end)
 	}
 	return bytes.TrimSpace(data)
 }
 
+// endLines writes a newline in the place of each end, over data itself.
+func endLines(data []byte, end string) []byte {
+	kept := data[:0]
+	for {
+		before, after, found := bytes.Cut(data, []byte(end))
+		kept = append(kept, before...)
+		if !found {
+			return kept
+		}
+		kept = append(kept, '\n')
+		data = after
+	}
+}
+
 // splitPEM returns the blocks of a file that consists of PEM blocks only, at
 // least one. pem.Decode passes over everything it cannot read; here all of it
-// is an error.
+// is an error, beside the blocks read so far.
 func splitPEM(data []byte) ([]*pem.Block, error) {
 	var blocks []*pem.Block
 	for rest := data; len(rest) > 0; {
 		if !bytes.HasPrefix(rest, []byte(begin)) {
-			return nil, outsideError(data, len(blocks))
+			return blocks, outsideError(data, len(blocks))
 		}
 		block, after := pem.Decode(rest)
 		used := rest[:len(rest)-len(after)]
-		if block == nil || bytes.Count(used, []byte(begin)) != 1 {
-			return nil, errors.New("the PEM block is damaged: " + copyAgain)
+		if block != nil {
+			blocks = append(blocks, block)
 		}
-		blocks = append(blocks, block)
+		if block == nil || bytes.Count(used, []byte(begin)) != 1 {
+			return blocks, errors.New("the PEM block is damaged: " + copyAgain)
+		}
 		rest = bytes.TrimSpace(after)
 	}
 	return blocks, nil

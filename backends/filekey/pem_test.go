@@ -1,6 +1,7 @@
 package filekey
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -242,7 +243,7 @@ func FuzzParseKey(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		key, err := parseKey(data)
+		key, err := parseKey(bytes.Clone(data)) // it overwrites what it reads
 		if err != nil {
 			if key != nil {
 				t.Error("an error and a key")

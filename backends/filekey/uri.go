@@ -33,6 +33,16 @@ func SplitKeyURI(uri string) (backendURI, keyID string, err error) {
 	return (&url.URL{Scheme: Scheme, OmitHost: true, Path: path.Clean(dir)}).String(), id, nil
 }
 
+// Path returns the file that a backend's URI and a key's id name; empty if they
+// name none.
+func Path(uri, id string) string {
+	dir, err := parseURI(uri)
+	if err != nil || checkID(id) != nil {
+		return ""
+	}
+	return filepath.Join(dir, filepath.FromSlash(id))
+}
+
 // parseURI returns the directory that a backend's URI names.
 func parseURI(uri string) (dir string, err error) {
 	p, err := parsePath(uri)
