@@ -54,6 +54,8 @@ type Backend struct {
 	slots   chan struct{} // one for each call in flight
 	calls   calls
 
+	tryTimeout time.Duration // tryTimeout, or a Maker's
+
 	arns       sync.Map // id, as the caller gives it, to the key ARN of its last Describe
 	describing singleflight.Group
 }
@@ -79,6 +81,8 @@ func Open(ctx context.Context, uri string, log *slog.Logger) (*Backend, error) {
 		region:  client.Options().Region,
 		limiter: newLimiter(s.rate),
 		slots:   make(chan struct{}, s.maxInFlight),
+
+		tryTimeout: tryTimeout,
 	}, nil
 }
 

@@ -41,7 +41,7 @@ func (b *Backend) call(ctx context.Context, limited bool, try func(context.Conte
 				return err
 			}
 		}
-		err := once(ctx, try)
+		err := once(ctx, b.tryTimeout, try)
 		if err == nil {
 			return nil
 		}
@@ -66,13 +66,13 @@ func (b *Backend) call(ctx context.Context, limited bool, try func(context.Conte
 	}
 }
 
-// once makes one try, which ends with ctx or after tryTimeout. The context of
+// once makes one try, which ends with ctx or after limit. The context of
 // a try that succeeded is never cancelled, not even when the caller ends its
 // own right after: net/http might see that before it has the connection back,
 // and close it.
-func once(ctx context.Context, try func(context.Context) error) error {
+func once(ctx context.Context, limit time.Duration, try func(context.Context) error) error {
 	tryCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	timer := time.AfterFunc(tryTimeout, cancel)
+	timer := time.AfterFunc(limit, cancel)
 	defer timer.Stop()
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()

@@ -59,6 +59,15 @@ func kindOf(code string, status int) (kind error, transient bool) {
 		return backends.ErrKeyDisabled, false
 	case "InvalidKeyUsageException", "UnsupportedOperationException":
 		return backends.ErrKeyUnsuitable, false
+	// What only a Maker meets.
+	case "AlreadyExistsException":
+		return backends.ErrKeyExists, false
+	case "InvalidAliasNameException", "TagException", "MalformedPolicyDocumentException", "InvalidCiphertextException":
+		return backends.ErrNotMade, false
+	case "IncorrectKeyMaterialException":
+		return backends.ErrKeyMismatch, false
+	case "ExpiredImportTokenException", "InvalidImportTokenException":
+		return backends.ErrUnavailable, false
 	case "AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException",
 		"ExpiredToken", "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken",
 		"MissingAuthenticationTokenException", "NotAuthorized", "OptInRequired", "RequestExpired", "RequestTimeTooSkewed":

@@ -9,7 +9,7 @@ import (
 // A Fault spoils requests. Its zero value spoils nothing; several fields may
 // be set, and Delay and Hold come before the others.
 type Fault struct {
-	Operation string // Sign or GetPublicKey; empty for both
+	Operation string // one of the operations; empty for all
 	Times     int    // how many requests; 0 for all until Clear
 
 	Delay   time.Duration   // answers so much later
@@ -20,6 +20,8 @@ type Fault struct {
 	Code    string
 	Message string
 	Body    string // answers this text with the status 200
+
+	LostAnswer bool // does what is asked, and resets the connection in place of the answer
 
 	// Lies in an answer that is otherwise right.
 	KeyID       string                  // another key
@@ -88,12 +90,7 @@ func (f Fault) before(w http.ResponseWriter, r *http.Request, done <-chan struct
 		}
 		panic(http.ErrAbortHandler)
 	case f.Reset:
-		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			if tcp, ok := conn.(*net.TCPConn); ok {
-				tcp.SetLinger(0)
-			}
-			conn.Close()
-		}
+		reset(w)
 	case f.Status != 0:
 		fail(w, f.Status, f.Code, f.Message)
 	case f.Body != "":
@@ -104,6 +101,23 @@ func (f Fault) before(w http.ResponseWriter, r *http.Request, done <-chan struct
 	}
 	return true
 }
+
+// reset ends the connection without an answer.
+func reset(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		conn.Close()
+	}
+}
+
+// discarded is an answer that nobody gets.
+type discarded struct{ header http.Header }
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discarded) WriteHeader(int)             {}
 
 func (f Fault) keyID(right string) string { return or(f.KeyID, right) }
 

@@ -1,7 +1,7 @@
 // Package kmsfake is an AWS KMS for tests: an HTTP server of its own that
-// knows Sign and GetPublicKey, passes the contract of backends/awskms itself,
-// and fails in the ways that no emulator does: it throttles, hangs, resets and
-// lies.
+// signs, makes keys and takes them in, passes the contracts of backends/awskms
+// itself, and fails in the ways that no emulator does: it throttles, hangs,
+// resets, loses answers and lies.
 //
 // Its address takes any credentials; it does not check request signatures.
 package kmsfake
@@ -10,6 +10,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -33,8 +34,14 @@ const (
 
 // Operations, as the X-Amz-Target header names them.
 const (
-	Sign         = "Sign"
-	GetPublicKey = "GetPublicKey"
+	Sign                   = "Sign"
+	GetPublicKey           = "GetPublicKey"
+	CreateKey              = "CreateKey"
+	DescribeKey            = "DescribeKey"
+	ListKeys               = "ListKeys"
+	GetParametersForImport = "GetParametersForImport"
+	ImportKeyMaterial      = "ImportKeyMaterial"
+	CreateAlias            = "CreateAlias"
 )
 
 // Server is a KMS with the keys it was given. All methods are safe for
@@ -45,20 +52,22 @@ type Server struct {
 	done     chan struct{} // ends what hangs
 
 	connections atomic.Int64
-	signs, gets atomic.Int64
+	wrapping    func() (*rsa.PrivateKey, error) // makes the key for imports, once
 
 	mu      sync.Mutex
 	keys    map[string]*key   // by ARN
 	aliases map[string]string // alias/NAME to ARN
 	faults  []*Fault
-	quota   *rate.Limiter // nil for none
+	quota   *rate.Limiter  // nil for none
+	calls   map[string]int // by operation
 	last    Request
 }
 
 type key struct {
-	private  *ecdsa.PrivateKey
+	private  *ecdsa.PrivateKey // nil while its material has not been imported
 	spki     []byte
 	disabled bool
+	made     *made // nil of a key that AddKey gave
 }
 
 // Request is what a caller sent, as far as tests ask.
@@ -75,7 +84,11 @@ func New(keys ...*ecdsa.PrivateKey) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fake KMS: %w", err)
 	}
-	s := &Server{listener: listener, done: make(chan struct{}), keys: map[string]*key{}, aliases: map[string]string{}}
+	s := &Server{
+		listener: listener, done: make(chan struct{}),
+		keys: map[string]*key{}, aliases: map[string]string{}, calls: map[string]int{},
+		wrapping: sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 4096) }),
+	}
 	for _, private := range keys {
 		s.AddKey(private)
 	}
@@ -151,10 +164,9 @@ func (s *Server) Connections() int { return int(s.connections.Load()) }
 // Calls is how many requests of an operation came in since New, whatever was
 // answered.
 func (s *Server) Calls(operation string) int {
-	if operation == Sign {
-		return int(s.signs.Load())
-	}
-	return int(s.gets.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[operation]
 }
 
 // Last is the last request.
@@ -164,7 +176,7 @@ func (s *Server) Last() Request {
 	return s.last
 }
 
-// request is the body of both operations.
+// request is the body of Sign and GetPublicKey.
 type request struct {
 	KeyID            string `json:"KeyId"`
 	Message          []byte
@@ -184,12 +196,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "SerializationException", "")
 		return
 	}
-	switch operation {
-	case Sign:
-		s.signs.Add(1)
-	case GetPublicKey:
-		s.gets.Add(1)
-	default:
+	making, makes := makingOperations()[operation]
+	if !makes && operation != Sign && operation != GetPublicKey {
 		fail(w, http.StatusBadRequest, "UnknownOperationException", "")
 		return
 	}
@@ -202,10 +210,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if fault.before(w, r, s.done) {
 		return
 	}
+	if fault.LostAnswer {
+		defer reset(w)
+		w = &discarded{header: http.Header{}}
+	}
+	if makes {
+		making(s, w, body, fault)
+		return
+	}
 	keyARN, k, disabled := s.find(in.KeyID)
 	switch {
 	case k == nil:
-		fail(w, http.StatusBadRequest, "NotFoundException", fmt.Sprintf("Key '%s' does not exist", in.KeyID))
+		notFound(w, in.KeyID)
+	case k.private == nil:
+		fail(w, http.StatusBadRequest, "KMSInvalidStateException", keyARN+" is pending import.")
 	case operation == GetPublicKey:
 		s.getPublicKey(w, keyARN, k, fault)
 	case disabled:
@@ -226,6 +244,7 @@ func (s *Server) begin(r Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = r
+	s.calls[r.Operation]++
 	for i, f := range s.faults {
 		if f.Operation != "" && f.Operation != r.Operation {
 			continue
@@ -255,7 +274,8 @@ func (s *Server) find(id string) (keyARN string, k *key, disabled bool) {
 	if k = s.keys[keyARN]; k == nil {
 		return "", nil, false
 	}
-	return keyARN, k, k.disabled
+	now := *k // another request may import its material meanwhile
+	return keyARN, &now, now.disabled
 }
 
 func (s *Server) withinQuota() bool {
