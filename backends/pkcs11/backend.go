@@ -28,17 +28,24 @@ func Open(ctx context.Context, uri string, log *slog.Logger) (backends.KeyBacken
 	return b, nil
 }
 
-func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (backends.KeyBackend, error) {
+// prepare reads the URI and looks at the files that it names.
+func prepare(uri string) (config, error) {
 	c, err := parseURI(uri)
 	if err != nil {
-		return nil, fail(backends.ErrUnavailable, "%w", err)
+		return config{}, fail(backends.ErrUnavailable, "%w", err)
 	}
 	p, err := readPIN(c.pinSource)
 	if err != nil {
-		return nil, err
+		return config{}, err
 	}
 	p.wipe() // read again when it is needed, so that mending it needs no restart
-	if _, err := newPINState(c.pinState); err != nil {
+	_, err = newPINState(c.pinState)
+	return c, err
+}
+
+func open(ctx context.Context, uri string, log *slog.Logger, pace pace) (backends.KeyBackend, error) {
+	c, err := prepare(uri)
+	if err != nil {
 		return nil, err
 	}
 	log = log.With("module", c.modulePath)

@@ -3,7 +3,6 @@
 package pkcs11
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
@@ -21,8 +20,7 @@ const p256Point = 65
 // PrintableString (PKCS#11 v3.1 section 6.3.3). None at all is let pass: the
 // public key then says which curve it is.
 func checkCurve(params []byte) error {
-	oidP256 := []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
-	if len(params) == 0 || bytes.Equal(params, oidP256) {
+	if len(params) == 0 || string(params) == oidP256 {
 		return nil
 	}
 	var name cryptobyte.String

@@ -47,13 +47,23 @@ func findKey(s *session, want keyID) (key, error) {
 
 // findObjects returns up to two objects of the class with that id and label.
 func findObjects(s *session, class uint, want keyID) ([]p11.ObjectHandle, error) {
-	template := []*p11.Attribute{p11.NewAttribute(p11.CKA_CLASS, class)}
-	if want.id != "" {
-		template = append(template, p11.NewAttribute(p11.CKA_ID, []byte(want.id)))
+	return search(s, append(want.template(), p11.NewAttribute(p11.CKA_CLASS, class)))
+}
+
+// template is what an object has that is meant.
+func (k keyID) template() []*p11.Attribute {
+	var template []*p11.Attribute
+	if k.id != "" {
+		template = append(template, p11.NewAttribute(p11.CKA_ID, []byte(k.id)))
 	}
-	if want.label != "" {
-		template = append(template, p11.NewAttribute(p11.CKA_LABEL, want.label))
+	if k.label != "" {
+		template = append(template, p11.NewAttribute(p11.CKA_LABEL, k.label))
 	}
+	return template
+}
+
+// search returns up to two objects with those attributes.
+func search(s *session, template []*p11.Attribute) ([]p11.ObjectHandle, error) {
 	s.dirty = true
 	if err := s.ctx.FindObjectsInit(s.handle, template); err != nil {
 		return nil, calling("C_FindObjectsInit", err)

@@ -8,6 +8,10 @@ import (
 	"testing"
 )
 
+// sharedStore names the environment variable by which a test that runs in a
+// process of its own gets the store of the process that started it.
+const sharedStore = "JOTSMITH_TEST_SHARED_SOFTHSM"
+
 // TestMain makes one SoftHSM store for the process: SoftHSM reads its
 // configuration once, from the environment of the first C_Initialize.
 //
@@ -18,12 +22,15 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "pkcs11-test-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	dir := os.Getenv(sharedStore)
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "pkcs11-test-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
 	}
-	defer os.RemoveAll(dir)
 	os.Setenv("SOFTHSM2_CONF", dir+"/softhsm2.conf")
 	os.Setenv(storeDir, dir)
 	os.Setenv("P11_KIT_SERVER_ADDRESS", "unix:path="+dir+"/p11-kit.socket")
