@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -18,14 +19,19 @@ type scheme struct {
 	open  func(ctx context.Context, uri string, log *slog.Logger) (backends.KeyBackend, error)
 	check func(uri string) error
 	split func(keyURI string) (backendURI, keyID string, err error)
+
+	// openMaker opens the store to make keys in it. The commands that make keys
+	// are the only ones to call it, which a test sees to.
+	openMaker func(ctx context.Context, uri string, log *slog.Logger) (io.Closer, error)
+	as        string // what a backend of this kind is called in a suggested configuration
 }
 
 // schemes is the list of backends; there is no other.
 func schemes() []scheme {
 	return []scheme{
-		{filekey.Scheme, opener(filekey.Open), filekey.CheckURI, filekey.SplitKeyURI},
-		{awskms.Scheme, opener(awskms.Open), awskms.CheckURI, awskms.SplitKeyURI},
-		{pkcs11.Scheme, opener(pkcs11.Open), pkcs11.CheckURI, pkcs11.SplitKeyURI},
+		{filekey.Scheme, opener(filekey.Open), filekey.CheckURI, filekey.SplitKeyURI, maker(filekey.OpenMaker), "local"},
+		{awskms.Scheme, opener(awskms.Open), awskms.CheckURI, awskms.SplitKeyURI, maker(awskms.OpenMaker), "kms"},
+		{pkcs11.Scheme, opener(pkcs11.Open), pkcs11.CheckURI, pkcs11.SplitKeyURI, maker(pkcs11.OpenMaker), "hsm"},
 	}
 }
 
@@ -43,6 +49,26 @@ func opener[B backends.KeyBackend](open func(context.Context, string, *slog.Logg
 		return backend, nil
 	}
 }
+
+// maker does the same for a backend's OpenMaker.
+func maker[M io.Closer](open func(context.Context, string, *slog.Logger) (M, error)) func(context.Context, string, *slog.Logger) (io.Closer, error) {
+	return func(ctx context.Context, uri string, log *slog.Logger) (io.Closer, error) {
+		store, err := open(ctx, uri, log)
+		if err != nil {
+			return nil, err
+		}
+		return store, nil
+	}
+}
+
+// readPrivateKey reads a key file for its import, as strictly as one that
+// serves. The caller wipes the key.
+func readPrivateKey(ctx context.Context, path string) (*backends.PrivateKey, error) {
+	return filekey.ReadPrivateKey(ctx, path)
+}
+
+// keyFile returns the path of a key's file; empty if the key is in none.
+func keyFile(backendURI, id string) string { return filekey.Path(backendURI, id) }
 
 // schemeOf returns the scheme that a URI names.
 func schemeOf(uri string) (scheme, error) {

@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -117,6 +120,49 @@ func TestShapeOfTheHouse(t *testing.T) {
 			t.Errorf("%s has %d lines; %d is the most", file, lines, longest)
 		}
 	})
+}
+
+// TestOnlyTheKeyCommandsMakeKeys keeps what serves from reaching a Generator or
+// an Importer. That no backend hands one out as what it opens to serve is a part
+// of the backends' contract; here, nobody but the two commands opens a maker, and
+// no package of the service knows of such a thing.
+func TestOnlyTheKeyCommandsMakeKeys(t *testing.T) {
+	makers := []string{"OpenMaker", "openMaker", "Generator", "Importer", "Making", "PrivateKey"}
+	allowed := map[string][]string{
+		"backends.go":     {"OpenMaker", "openMaker", "PrivateKey"}, // the list, and the reader of key files
+		"key_make.go":     {"Making"},
+		"key_generate.go": {"openMaker", "Generator"},
+		"key_import.go":   {"openMaker", "Importer", "PrivateKey"},
+	}
+	met := map[string]bool{}
+	walk(t, func(file string) {
+		if path.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") || strings.Contains(file, "/backends/") {
+			return
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			selector, ok := n.(*ast.SelectorExpr)
+			if !ok || !slices.Contains(makers, selector.Sel.Name) {
+				return true
+			}
+			if x, ok := selector.X.(*ast.Ident); ok && (x.Name == "ecdsa" || x.Name == "rsa" || x.Name == "crypto") {
+				return true
+			}
+			met[selector.Sel.Name] = true
+			if path.Dir(file) != "../../cmd/jotsmith" || !slices.Contains(allowed[path.Base(file)], selector.Sel.Name) {
+				t.Errorf("%s uses %s: only the commands that make keys do", file, selector.Sel.Name)
+			}
+			return true
+		})
+	})
+	for _, name := range []string{"OpenMaker", "openMaker", "Generator", "Importer", "Making"} {
+		if !met[name] {
+			t.Errorf("%s was not met: what is looked for has another name", name)
+		}
+	}
 }
 
 // TestOnlyTheBackendListNamesBackends keeps a new backend to one line here.

@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
@@ -24,9 +24,9 @@ import (
 func newKey() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Look at keys",
+		Short: "Look at keys, make them, move them into a store",
 	}
-	group(cmd, newKeyDescribe(), newKeyList())
+	group(cmd, newKeyDescribe(), newKeyList(), newKeyGenerate(), newKeyImport())
 	return cmd
 }
 
@@ -52,12 +52,7 @@ stays where it is.`,
 			if err != nil {
 				return err
 			}
-			text, err := d.render(output)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
-			return fail(exitFailure, err)
+			return printOutput(cmd.OutOrStdout(), output, d)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
@@ -121,20 +116,29 @@ func newDescription(info backends.KeyInfo) (description, error) {
 	}, nil
 }
 
-func (d description) render(output string) (string, error) {
-	switch output {
-	case "json":
-		data, err := json.Marshal(d)
-		if err != nil {
-			return "", fail(exitFailure, err)
-		}
-		return indent(data)
-	case "text":
-		return fmt.Sprintf("canonical id  %s\nspki_sha256   %s\nthumbprint    %s\njwk           %s\n%s",
-			d.CanonicalID, d.SPKISHA256, d.Thumbprint, d.JWK, strings.TrimSuffix(d.PublicKey, "\n")), nil
-	default:
-		return "", fail(exitUsage, fmt.Errorf("--output is text or json, not %q", output))
+// text is the description for people.
+func (d description) text() string {
+	return fmt.Sprintf("canonical id  %s\nspki_sha256   %s\nthumbprint    %s\njwk           %s\n%s",
+		d.CanonicalID, d.SPKISHA256, d.Thumbprint, d.JWK, strings.TrimSuffix(d.PublicKey, "\n"))
+}
+
+// printOutput writes what a command found, as --output says.
+func printOutput(w io.Writer, output string, found interface{ text() string }) error {
+	if err := checkOutput(output); err != nil {
+		return err
 	}
+	if output == "json" {
+		return fail(exitFailure, printJSON(w, found))
+	}
+	_, err := fmt.Fprintln(w, found.text())
+	return fail(exitFailure, err)
+}
+
+func checkOutput(output string) error {
+	if output != "json" && output != "text" {
+		return fail(exitUsage, fmt.Errorf("--output is text or json, not %q", output))
+	}
+	return nil
 }
 
 func newKeyList() *cobra.Command {

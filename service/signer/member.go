@@ -193,12 +193,22 @@ func (m *member) prove(ctx context.Context) error {
 	if err := m.pin(info); err != nil {
 		return err
 	}
-	canary := make([]byte, 16)
-	if _, err := io.ReadFull(m.key.random, canary); err != nil {
-		return fmt.Errorf("canary: %w", err)
+	canary, err := Canary(m.key.random)
+	if err != nil {
+		return err
 	}
-	_, err = m.sign(ctx, "", sha256.Sum256(append([]byte("jotsmith canary "), hex.EncodeToString(canary)...)), 0)
+	_, err = m.sign(ctx, "", canary, 0)
 	return err
+}
+
+// Canary returns the digest of a new text that no token can have, for a key to
+// sign as a proof.
+func Canary(random io.Reader) (backends.Digest, error) {
+	canary := make([]byte, 16)
+	if _, err := io.ReadFull(random, canary); err != nil {
+		return backends.Digest{}, fmt.Errorf("canary: %w", err)
+	}
+	return sha256.Sum256(append([]byte("jotsmith canary "), hex.EncodeToString(canary)...)), nil
 }
 
 // pin accepts what the store says is this key, or latches the member.
