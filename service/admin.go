@@ -44,17 +44,15 @@ type Admin struct {
 	AdminConfig
 }
 
+// adminStreams is how many calls of one operator's connection may be under way.
+const adminStreams = 16
+
 // NewAdmin returns the gRPC server of the operators' socket.
 func NewAdmin(cfg AdminConfig) *grpc.Server {
 	admin := &Admin{AdminConfig: cfg}
-	server := grpc.NewServer(
-		grpc.Creds(authn.UnixCredentials()),
-		grpc.ConnectionTimeout(handshake),
-		grpc.MaxConcurrentStreams(16),
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxHeaderListSize(maxHeader),
+	server := grpc.NewServer(append(bounds(authn.UnixCredentials(), adminStreams, Times{}),
 		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log, cfg.Service.Metrics), admin.admit),
-	)
+	)...)
 	jotsmithv1.RegisterAdminServiceServer(server, admin)
 	return server
 }

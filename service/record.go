@@ -119,7 +119,7 @@ func (s *Service) recordReuse(ctx context.Context, in *Generation, draft claims.
 // recordRefusal records a request that was refused for what it is. One refused
 // for how many there are is not recorded: a flood would be one of the disk too.
 func (s *Service) recordRefusal(ctx context.Context, in *Generation, caller authn.Caller, profile string, err error) {
-	if s.Audit == nil || !refused(err) {
+	if s.Audit == nil || !refused(err) || !s.refusals.allow(ctx, caller.Known(), s.Log) {
 		return
 	}
 	intent := audit.Intent{Generation: in.ID, Caller: caller.String(), Proof: caller.Proof(), Profile: short(profile)}

@@ -22,46 +22,82 @@ import (
 const (
 	maxMessage   = 64 << 10
 	maxHeader    = 16 << 10
-	handshake    = 10 * time.Second
-	maxIdle      = 15 * time.Minute
-	maxAge       = 10 * time.Minute
-	maxAgeGrace  = 30 * time.Second
 	minPing      = 30 * time.Second
 	streamWorker = 128
+
+	// What a stream may send ahead of being read: a message, and grpc-go takes no
+	// less. By itself it would grow to 16 MiB for whoever sends fast, for each
+	// stream. A connection's window is given back as it is filled, so it holds
+	// nothing; a larger one spares a client that is far away some waiting.
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
 )
+
+// Times bounds a connection in time.
+type Times struct {
+	Handshake time.Duration // until TLS and HTTP/2 have greeted
+	Write     time.Duration // that a client may leave unread what it is sent
+	Idle      time.Duration // without a call
+	Age       time.Duration // until it is asked to come again
+	Grace     time.Duration // for its calls, after Age
+}
+
+// DefaultTimes are those of every server but in tests.
+func DefaultTimes() Times {
+	return Times{
+		Handshake: 10 * time.Second,
+		Write:     20 * time.Second,
+		Idle:      15 * time.Minute,
+		Age:       10 * time.Minute,
+		Grace:     30 * time.Second,
+	}
+}
 
 // ServerConfig is what NewServer needs beside the Service.
 type ServerConfig struct {
 	Credentials credentials.TransportCredentials
 	MaxStreams  uint32 // calls under way on one connection
+	Times       Times  // the zero Times are DefaultTimes
 	Reflection  bool
 	Health      *health.Server
 	Log         *slog.Logger
 }
 
-// NewServer returns the gRPC server of one listener, with every bound set and
-// all services registered.
-func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
-	server := grpc.NewServer(
-		grpc.Creds(cfg.Credentials),
-		grpc.ConnectionTimeout(handshake),
-		grpc.MaxConcurrentStreams(cfg.MaxStreams),
+// bounds are the options that every server has: each bound that there is, and
+// no compressor.
+func bounds(creds credentials.TransportCredentials, maxStreams uint32, times Times) []grpc.ServerOption {
+	if times == (Times{}) {
+		times = DefaultTimes()
+	}
+	return []grpc.ServerOption{
+		grpc.Creds(impatient{creds, times.Write}),
+		grpc.ConnectionTimeout(times.Handshake),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
-		// A signature needs a deep stack; goroutines that stay have grown theirs.
-		grpc.NumStreamWorkers(streamWorker),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle:     maxIdle,
-			MaxConnectionAge:      maxAge,
-			MaxConnectionAgeGrace: maxAgeGrace,
+			MaxConnectionIdle:     times.Idle,
+			MaxConnectionAge:      times.Age,
+			MaxConnectionAgeGrace: times.Grace,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime:             minPing,
 			PermitWithoutStream: true,
 		}),
+	}
+}
+
+// NewServer returns the gRPC server of one listener, with every bound set and
+// all services registered.
+func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
+	server := grpc.NewServer(append(bounds(cfg.Credentials, cfg.MaxStreams, cfg.Times),
+		// A signature needs a deep stack; goroutines that stay have grown theirs.
+		grpc.NumStreamWorkers(streamWorker),
 		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log, s.Metrics), s.gate.unary),
 		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic(cfg.Log, s.Metrics))),
-	)
+	)...)
 	jotsmithv1.RegisterTokenServiceServer(server, s)
 	jotsmithv1.RegisterProfileServiceServer(server, s)
 	jotsmithv1.RegisterKeyServiceServer(server, s)

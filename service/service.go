@@ -62,11 +62,13 @@ type Service struct {
 	watches *watches
 	gate    *gate
 	counts  counts
+
+	refusals *refusals
 }
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls)}
+	s := &Service{Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls), refusals: newRefusals()}
 	if s.Metrics == nil {
 		s.Metrics = metrics.New(MetricsConfig())
 	}

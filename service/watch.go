@@ -95,6 +95,7 @@ func (w *watch) look(ctx context.Context) error {
 		return w.later(err)
 	}
 	if err := in.watchable(caller, w.request); err != nil {
+		w.service.recordRefusal(ctx, in, caller, w.request.GetProfile(), err)
 		return err
 	}
 	token, err := w.service.mint(ctx, in, caller, w.request, true)

@@ -115,6 +115,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	if a := cfg.GetAdmin(); a != nil {
 		s.listeners = append(s.listeners, &listener{
 			address: address{"unix", a.GetPath(), 0o600},
+			own:     adminConnections,
 			server: service.NewAdmin(service.AdminConfig{
 				Service: svc,
 				UIDs:    a.GetUids(),
@@ -135,6 +136,10 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	}
 	return s, nil
 }
+
+// adminConnections is how many connections operators may have open: their own,
+// so that callers who take all others do not keep them from stopping things.
+const adminConnections = 32
 
 // close closes the key stores and then the record, in which the last checkpoint
 // is by then. Nothing must be running any more.

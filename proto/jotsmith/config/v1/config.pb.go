@@ -2131,8 +2131,8 @@ type Limits struct {
 	// The deadline of a call that has none, and the longest that any call may
 	// take. Default: 10s.
 	RequestTimeout *durationpb.Duration `protobuf:"bytes,1,opt,name=request_timeout,json=requestTimeout,proto3" json:"request_timeout,omitempty"`
-	// How many connections may be open at once, over all listeners. Default:
-	// 4096.
+	// How many connections may be open at once, over all listeners; the operators'
+	// socket has places of its own. Default: 4096.
 	MaxConnections uint32 `protobuf:"varint,2,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
 	// How many calls one connection may have under way. Default: 128.
 	MaxStreamsPerConnection uint32 `protobuf:"varint,3,opt,name=max_streams_per_connection,json=maxStreamsPerConnection,proto3" json:"max_streams_per_connection,omitempty"`
