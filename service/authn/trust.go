@@ -18,6 +18,13 @@ type Terms struct {
 	// ClientCAs are what client certificates must chain to. nil asks for none:
 	// then only a bearer token makes a caller known.
 	ClientCAs *x509.CertPool
+	// Verify, where it is set, has the last word on a client's certificates,
+	// leaf first, of which TLS knows that they chain to one of ClientCAs. It
+	// returns the chains that count, or why none does, for the log alone. Who has
+	// none is nobody. It may be called by many at once.
+	Verify func(sent []*x509.Certificate, now time.Time) (chains [][]*x509.Certificate, err error)
+	// Until, where it is set, is from when on no certificate makes anybody known.
+	Until time.Time
 	// Optional lets in callers without a certificate too. Their connection makes
 	// them nobody.
 	Optional bool
@@ -53,14 +60,17 @@ func (t *Trust) Replace(terms Terms) {
 	case terms.Optional:
 		auth = tls.VerifyClientCertIfGiven
 	}
-	t.current.Store(&agreed{terms, &tls.Config{
+	config := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{"h2"},
-		Certificates:           []tls.Certificate{terms.Certificate},
 		ClientAuth:             auth,
 		ClientCAs:              terms.ClientCAs,
 		SessionTicketsDisabled: true,
-	}})
+	}
+	if terms.Certificate.Certificate != nil { // without one every handshake fails
+		config.Certificates = []tls.Certificate{terms.Certificate}
+	}
+	t.current.Store(&agreed{terms, config})
 }
 
 // Certificate returns the leaf of the certificate that the server shows now; nil
@@ -99,9 +109,9 @@ func (c tlsCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Aut
 		_ = conn.Close() // the handshake's own error is what matters
 		return nil, nil, errors.New("no TLS connection")
 	}
-	certificate := &presented{trust: c.trust, chain: tlsInfo.State.PeerCertificates}
-	if len(certificate.chain) > 0 && len(tlsInfo.State.VerifiedChains) > 0 {
-		certificate.verdict.Store(judge(terms, tlsInfo.State.VerifiedChains[0]))
+	certificate := &presented{trust: c.trust, sent: tlsInfo.State.PeerCertificates}
+	if len(certificate.sent) > 0 && len(tlsInfo.State.VerifiedChains) > 0 {
+		certificate.verdict.Store(judge(terms, certificate.sent, tlsInfo.State.VerifiedChains, time.Now()))
 	}
 	return conn, identity{CommonAuthInfo: tlsInfo.CommonAuthInfo, certificate: certificate}, nil
 }
@@ -118,7 +128,7 @@ func (c tlsCredentials) ClientHandshake(context.Context, string, net.Conn) (net.
 // presented is the client certificate of a connection, with its intermediates.
 type presented struct {
 	trust   *Trust
-	chain   []*x509.Certificate // as it was sent; empty where none was
+	sent    []*x509.Certificate // leaf first; empty where none was
 	verdict atomic.Pointer[verdict]
 }
 
@@ -129,43 +139,89 @@ type verdict struct {
 	reason error // why it makes him nobody
 }
 
-// judge says who the holder of a verified chain is.
-func judge(terms *agreed, chain []*x509.Certificate) *verdict {
-	caller, reason := FromCertificate(chain[0])
-	for _, issuer := range chain[1:] { // a chain is over when its first certificate is
-		if issuer.NotAfter.Before(caller.notAfter) {
-			caller.notAfter = issuer.NotAfter
-		}
-	}
-	return &verdict{terms, caller, reason}
-}
+var (
+	errOver      = errors.New("client certificate, or what it chains to, has expired since the connection was made")
+	errUntrusted = errors.New("client certificate no longer chains to a CA that is trusted")
+	errUntil     = errors.New("the server's own certificate has expired, and with it what it knows of the CAs of others")
+)
 
 // caller returns who holds the certificate under the terms of now.
 func (p *presented) caller() (Caller, error) {
-	terms := p.trust.current.Load()
-	if known := p.verdict.Load(); known != nil && known.terms == terms {
+	terms, now := p.trust.current.Load(), time.Now()
+	if known := p.verdict.Load(); known != nil && known.terms == terms && !known.caller.Expired(now) {
 		return known.caller, known.reason
 	}
-	found := p.verify(terms)
+	found := p.verify(terms, now)
 	p.verdict.Store(found)
 	return found.caller, found.reason
 }
 
-// verify does again what the handshake did, under terms that came after it.
-func (p *presented) verify(terms *agreed) *verdict {
-	if len(p.chain) == 0 || terms.ClientCAs == nil {
+// verify does again what the handshake did, under terms that came after it, or
+// when the chain of then is over and another may do.
+func (p *presented) verify(terms *agreed, now time.Time) *verdict {
+	if len(p.sent) == 0 || terms.ClientCAs == nil {
 		return &verdict{terms: terms, reason: errNeither}
 	}
+	if terms.Verify != nil {
+		return judge(terms, p.sent, nil, now)
+	}
 	intermediates := x509.NewCertPool()
-	for _, certificate := range p.chain[1:] {
+	for _, certificate := range p.sent[1:] {
 		intermediates.AddCert(certificate)
 	}
-	chains, err := p.chain[0].Verify(x509.VerifyOptions{
-		Roots: terms.ClientCAs, Intermediates: intermediates, CurrentTime: time.Now(),
+	chains, err := p.sent[0].Verify(x509.VerifyOptions{
+		Roots: terms.ClientCAs, Intermediates: intermediates, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return &verdict{terms: terms, reason: errors.New("client certificate no longer chains to a CA that is trusted")}
+		reason := errUntrusted
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+			reason = errOver
+		}
+		return &verdict{terms: terms, reason: reason}
 	}
-	return judge(terms, chains[0])
+	return judge(terms, p.sent, chains, now)
+}
+
+// judge says who the holder of certificates is. chains are what TLS found for
+// them, where Verify does not look for others.
+func judge(terms *agreed, sent []*x509.Certificate, chains [][]*x509.Certificate, now time.Time) *verdict {
+	if !terms.Until.IsZero() && now.After(terms.Until) {
+		return &verdict{terms: terms, reason: errUntil}
+	}
+	if terms.Verify != nil {
+		var err error
+		if chains, err = terms.Verify(sent, now); err != nil {
+			return &verdict{terms: terms, reason: err}
+		}
+	}
+	if len(chains) == 0 {
+		return &verdict{terms: terms, reason: errUntrusted}
+	}
+	caller, reason := FromCertificate(sent[0])
+	if reason != nil {
+		return &verdict{terms: terms, reason: reason}
+	}
+	caller.notAfter = end(chains)
+	if !terms.Until.IsZero() && terms.Until.Before(caller.notAfter) {
+		caller.notAfter = terms.Until
+	}
+	return &verdict{terms: terms, caller: caller}
+}
+
+// end returns when the last of some chains is over. A chain is over when its
+// first certificate is.
+func end(chains [][]*x509.Certificate) (last time.Time) {
+	for _, chain := range chains {
+		over := chain[0].NotAfter
+		for _, issuer := range chain[1:] {
+			if issuer.NotAfter.Before(over) {
+				over = issuer.NotAfter
+			}
+		}
+		if over.After(last) {
+			last = over
+		}
+	}
+	return last
 }

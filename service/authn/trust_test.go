@@ -3,8 +3,10 @@ package authn
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/url"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -81,6 +83,120 @@ func TestNewHandshakesAreUnderTheNewTerms(t *testing.T) {
 	}
 	if _, _, _, clientErr := shake(t, creds, client(root, other)); clientErr == nil {
 		t.Error("the server still shows its old certificate")
+	}
+}
+
+func TestVerifyHasTheLastWord(t *testing.T) {
+	root, other := newAuthority(t), newAuthority(t)
+	client := root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+	over := time.Now().Add(30 * time.Minute)
+	refusal := errors.New("of another domain")
+	answer := func(chains [][]*x509.Certificate, err error) Terms {
+		return Terms{
+			Certificate: root.server(), ClientCAs: root.pool(),
+			Verify: func(sent []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+				if len(sent) != 1 || sent[0].DNSNames[0] != "ci.example.org" || time.Since(now) > time.Minute {
+					t.Errorf("asked about %v at %v", sent, now)
+				}
+				return chains, err
+			},
+		}
+	}
+	chain := func(ends ...time.Time) (chain []*x509.Certificate) {
+		for _, end := range ends {
+			chain = append(chain, &x509.Certificate{NotAfter: end})
+		}
+		return chain
+	}
+	// The last of the chains counts, and of each what is over first.
+	good := answer([][]*x509.Certificate{chain(over.Add(1), over.Add(-2)), chain(over.Add(2), over), chain(over.Add(-1))}, nil)
+	trust := NewTrust(good)
+	who := connected(t, trust, root, client)
+	if caller, err := who(); err != nil || !caller.notAfter.Equal(over) {
+		t.Errorf("%v until %v, %v", caller, caller.notAfter, err)
+	}
+	for name, tt := range map[string]struct {
+		terms Terms
+		want  error
+	}{
+		"a refusal": {answer(nil, refusal), refusal},
+		"no chain":  {answer(nil, nil), errUntrusted},
+	} {
+		trust.Replace(tt.terms)
+		if caller, err := who(); !errors.Is(err, tt.want) || caller.Known() {
+			t.Errorf("%s: %v, %v", name, caller, err)
+		}
+		if caller, err := connected(t, NewTrust(tt.terms), root, client)(); !errors.Is(err, tt.want) || caller.Known() {
+			t.Errorf("%s, of a new connection: %v, %v", name, caller, err)
+		}
+	}
+	trust.Replace(good)
+	if caller, err := who(); err != nil || caller.String() != "dns:ci.example.org" {
+		t.Errorf("once more: %v, %v", caller, err)
+	}
+	// It is asked about nothing that TLS would not have let in.
+	stranger := &tls.Config{RootCAs: root.pool(), Certificates: []tls.Certificate{other.issue(func(*x509.Certificate) {})}}
+	if _, serverErr, _, clientErr := shake(t, trust.Credentials(), stranger); serverErr == nil || clientErr == nil {
+		t.Error("let in")
+	}
+}
+
+func TestTermsThatAreOverMakeNobodyKnown(t *testing.T) {
+	root := newAuthority(t)
+	client := root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+	terms := Terms{Certificate: root.server(), ClientCAs: root.pool(), Until: time.Now().Add(time.Minute)}
+	trust := NewTrust(terms)
+	who := connected(t, trust, root, client)
+	if caller, err := who(); err != nil || !caller.notAfter.Equal(terms.Until) {
+		t.Errorf("%v until %v, %v", caller, caller.notAfter, err)
+	}
+	terms.Until = time.Now().Add(-time.Second)
+	trust.Replace(terms)
+	if caller, err := who(); !errors.Is(err, errUntil) || caller.Known() {
+		t.Errorf("%v, %v", caller, err)
+	}
+	if caller, err := connected(t, trust, root, client)(); !errors.Is(err, errUntil) || caller.Known() {
+		t.Errorf("of a new connection: %v, %v", caller, err)
+	}
+}
+
+// What a chain said when it was verified does not outlive it: there may be
+// another by then, as where a CA was certified anew.
+func TestVerdictThatIsOverIsMadeAgain(t *testing.T) {
+	root, other := newAuthority(t), newAuthority(t)
+	client := root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+	sent := []*x509.Certificate{parse(t, client.Certificate[0])}
+	past := time.Now().Add(-time.Second)
+	for name, tt := range map[string]struct {
+		roots *x509.CertPool
+		sent  []*x509.Certificate
+		want  error
+	}{
+		"with another chain": {root.pool(), sent, nil},
+		"with none":          {other.pool(), sent, errUntrusted},
+		"of a leaf that is over": {root.pool(), []*x509.Certificate{parse(t, root.issue(func(c *x509.Certificate) {
+			c.DNSNames, c.NotAfter = []string{"ci.example.org"}, past
+		}).Certificate[0])}, errOver},
+	} {
+		trust := NewTrust(Terms{ClientCAs: tt.roots})
+		p := &presented{trust: trust, sent: tt.sent}
+		p.verdict.Store(&verdict{terms: trust.current.Load(), caller: Caller{names: &Names{DNS: []string{"x"}}, notAfter: past}})
+		caller, err := p.caller()
+		if !errors.Is(err, tt.want) || caller.Known() != (tt.want == nil) || caller.Known() && !caller.notAfter.After(time.Now()) {
+			t.Errorf("%s: %v until %v, %v", name, caller, caller.notAfter, err)
+		}
+	}
+}
+
+func TestServerWithoutACertificateLetsNobodyIn(t *testing.T) {
+	root := newAuthority(t)
+	client := &tls.Config{RootCAs: root.pool(), Certificates: []tls.Certificate{root.issue(func(*x509.Certificate) {})}}
+	trust := NewTrust(Terms{ClientCAs: x509.NewCertPool()})
+	if _, serverErr, _, clientErr := shake(t, trust.Credentials(), client); serverErr == nil || clientErr == nil {
+		t.Error("let in")
+	}
+	if trust.Certificate() != nil {
+		t.Error("a certificate from nowhere")
 	}
 }
 
