@@ -45,6 +45,8 @@ func TestImportsPointDown(t *testing.T) {
 			"service/signer", "service/ledger", "service/audit", "service/halt", "service/quota", "service/metrics",
 			"backends", "proto/jotsmith/v1",
 		},
+		"service/authn/spiffe": {"service/authn"},
+
 		"backends": {},
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "../../...").Output()
