@@ -106,6 +106,7 @@ const (
 	defaultAllWatches  = 16384
 	defaultCalls       = 16384
 	defaultSocketMode  = "0660"
+	defaultStart       = 30 * time.Second
 )
 
 func (c *Config) setDefaults() {
@@ -119,6 +120,9 @@ func (c *Config) setDefaults() {
 	for _, l := range c.GetListeners() {
 		if u := l.GetUnix(); u != nil {
 			u.Mode = orDefault(u.GetMode(), defaultSocketMode)
+		}
+		if a := l.GetTcp().GetSpiffe(); a != nil && a.GetStartTimeout() == nil {
+			a.StartTimeout = durationpb.New(defaultStart)
 		}
 	}
 	if u := c.GetMetrics().GetUnix(); u != nil {

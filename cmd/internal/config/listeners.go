@@ -7,6 +7,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config/strictyaml"
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
+	"github.com/jotsmith/jotsmith/service/authn/spiffe"
 )
 
 func (c *checker) listeners() {
@@ -18,6 +19,7 @@ func (c *checker) listeners() {
 		case l.GetUnix() != nil:
 			at, address = at.With("unix", "path"), filepath.Clean(l.GetUnix().GetPath())
 		default:
+			c.certificates(at.With("tcp"), l.GetTcp())
 			c.bearers(at.With("tcp"), l.GetTcp())
 			at, address = at.With("tcp", "address"), l.GetTcp().GetAddress()
 			c.hostPort(at, address, "0.0.0.0:8443")
@@ -40,16 +42,44 @@ func (c *checker) hostPort(at strictyaml.Path, address, example string) (host st
 	return host, true
 }
 
+// certificates refuses a listener that has its certificate from nowhere, or from
+// two places.
+func (c *checker) certificates(at strictyaml.Path, tcp *configv1.TcpListener) {
+	agent := tcp.GetSpiffe()
+	if agent == nil {
+		switch {
+		case tcp.GetCertificateFile() == "" && tcp.GetKeyFile() == "":
+			c.add(at, "set certificate_file and key_file, or spiffe")
+		case tcp.GetCertificateFile() == "":
+			c.add(at, "set certificate_file too, the certificate of key_file")
+		case tcp.GetKeyFile() == "":
+			c.add(at, "set key_file too, the private key of certificate_file")
+		}
+		return
+	}
+	at = at.With("spiffe")
+	if tcp.GetCertificateFile() != "" || tcp.GetKeyFile() != "" || tcp.GetClientCaFile() != "" {
+		c.add(at, "the agent brings the certificate, its key and the CAs; remove certificate_file, key_file and client_ca_file, or this")
+	}
+	if agent.GetSpiffeId() != "" {
+		if err := spiffe.CheckID(agent.GetSpiffeId()); err != nil {
+			c.add(at.With("spiffe_id"), "%q is no SPIFFE ID of a workload: %v", agent.GetSpiffeId(), err)
+		}
+	}
+}
+
 // bearers refuses a listener that lets in callers without a certificate where
 // there is nothing else to know them by.
 func (c *checker) bearers(at strictyaml.Path, tcp *configv1.TcpListener) {
 	none := len(c.config.GetIssuers()) == 0
+	asked := tcp.GetClientCaFile() != "" || tcp.GetSpiffe() != nil // for certificates
 	switch {
-	case none && tcp.GetClientCaFile() == "":
+	case tcp.GetCertificateFile() == "" && !asked: // which has been said
+	case none && !asked:
 		c.add(at, "set client_ca_file; it can be left out only where issuers make callers known")
 	case none && tcp.GetClientCertificateOptional():
 		c.add(at.With("client_certificate_optional"), "there are no issuers, so a caller without a certificate would be nobody; remove this or configure issuers")
-	case tcp.GetClientCaFile() == "" && tcp.GetClientCertificateOptional():
+	case !asked && tcp.GetClientCertificateOptional():
 		c.add(at.With("client_certificate_optional"), "without client_ca_file no certificate is asked for; set it or remove this")
 	}
 }

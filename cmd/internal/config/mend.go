@@ -110,6 +110,12 @@ func form(v *protovalidate.Violation) string {
 		return "has to be an absolute path, with a slash first"
 	case "mode":
 		return `has to be three octal digits, as in "0660"`
+	case "workload_api":
+		return "has to be a Unix socket, as in unix:///run/spire/agent.sock"
+	case "spiffe_id":
+		return "has to be a SPIFFE ID, as in spiffe://example.org/jotsmith"
+	case "trust_domains":
+		return "has to be the name of a trust domain, as in example.org: lower-case letters, digits, dots, hyphens and underscores"
 	case "kid":
 		return "has to be 1 to 128 printable ASCII characters without blanks"
 	case "spki_sha256":

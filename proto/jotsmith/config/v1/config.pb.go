@@ -694,15 +694,19 @@ func (x *UnixListener) GetMode() string {
 	return ""
 }
 
-// TcpListener is a TCP port with TLS 1.3 and client certificates.
+// TcpListener is a TCP port with TLS 1.3 and client certificates. The server's
+// own certificate and the CAs of its callers come either from files or, with
+// spiffe, from a SPIFFE agent.
 type TcpListener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// HOST:PORT to listen on, as in "0.0.0.0:8443" or "[::1]:8443".
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
-	// The PEM file of the server's certificate chain, leaf first.
+	// The PEM file of the server's certificate chain, leaf first. Needed without
+	// spiffe.
 	CertificateFile string `protobuf:"bytes,2,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"`
 	// The PEM file of the server's private key. It is root's or the server's user's,
 	// and nobody else may read it, but for a group that root lets (mode 0640).
+	// Needed without spiffe.
 	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
 	// The PEM file of the CA certificates that client certificates must chain
 	// to. A caller without such a certificate is not let in, unless
@@ -712,8 +716,11 @@ type TcpListener struct {
 	// Whether a caller may come without a certificate, with a token of one of the
 	// issuers. Default: no.
 	ClientCertificateOptional bool `protobuf:"varint,5,opt,name=client_certificate_optional,json=clientCertificateOptional,proto3" json:"client_certificate_optional,omitempty"`
-	unknownFields             protoimpl.UnknownFields
-	sizeCache                 protoimpl.SizeCache
+	// The SPIFFE agent that the certificate and the CAs come from, in the place of
+	// certificate_file, key_file and client_ca_file.
+	Spiffe        *Spiffe `protobuf:"bytes,6,opt,name=spiffe,proto3" json:"spiffe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TcpListener) Reset() {
@@ -781,6 +788,95 @@ func (x *TcpListener) GetClientCertificateOptional() bool {
 	return false
 }
 
+func (x *TcpListener) GetSpiffe() *Spiffe {
+	if x != nil {
+		return x.Spiffe
+	}
+	return nil
+}
+
+// Spiffe is the SPIFFE Workload API of an agent on this machine, SPIRE's for
+// one. Its SVID is the server's certificate, and callers are known by theirs:
+// each must chain to the bundle of its own trust domain. What the agent hands
+// out anew is in force at once.
+type Spiffe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent's socket, as in `unix:///run/spire/agent.sock`. A change needs a
+	// restart.
+	WorkloadApi string `protobuf:"bytes,1,opt,name=workload_api,json=workloadApi,proto3" json:"workload_api,omitempty"`
+	// The SPIFFE ID of the SVID that is the server's own, as in
+	// `spiffe://example.org/jotsmith`. Default: the first that the agent hands
+	// out.
+	SpiffeId string `protobuf:"bytes,2,opt,name=spiffe_id,json=spiffeId,proto3" json:"spiffe_id,omitempty"`
+	// The trust domains whose workloads are known, as in `example.org`, and no
+	// others: the server's own is among them only if it stands here. The agent
+	// must have the bundle of each, by federation. Default: the trust domain of
+	// the server's own SVID.
+	TrustDomains []string `protobuf:"bytes,3,rep,name=trust_domains,json=trustDomains,proto3" json:"trust_domains,omitempty"`
+	// How long the start waits for the first SVID. Default: 30s.
+	StartTimeout  *durationpb.Duration `protobuf:"bytes,4,opt,name=start_timeout,json=startTimeout,proto3" json:"start_timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Spiffe) Reset() {
+	*x = Spiffe{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Spiffe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Spiffe) ProtoMessage() {}
+
+func (x *Spiffe) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Spiffe.ProtoReflect.Descriptor instead.
+func (*Spiffe) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Spiffe) GetWorkloadApi() string {
+	if x != nil {
+		return x.WorkloadApi
+	}
+	return ""
+}
+
+func (x *Spiffe) GetSpiffeId() string {
+	if x != nil {
+		return x.SpiffeId
+	}
+	return ""
+}
+
+func (x *Spiffe) GetTrustDomains() []string {
+	if x != nil {
+		return x.TrustDomains
+	}
+	return nil
+}
+
+func (x *Spiffe) GetStartTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.StartTimeout
+	}
+	return nil
+}
+
 // Backend is one key store.
 type Backend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -806,7 +902,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +914,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +927,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Backend) GetUri() string {
@@ -898,7 +994,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1006,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1019,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Key) GetBackend() string {
@@ -981,7 +1077,7 @@ type KeyMember struct {
 
 func (x *KeyMember) Reset() {
 	*x = KeyMember{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1089,7 @@ func (x *KeyMember) String() string {
 func (*KeyMember) ProtoMessage() {}
 
 func (x *KeyMember) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1102,7 @@ func (x *KeyMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyMember.ProtoReflect.Descriptor instead.
 func (*KeyMember) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *KeyMember) GetBackend() string {
@@ -1084,7 +1180,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1192,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1205,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Profile) GetKey() string {
@@ -1247,7 +1343,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1355,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1368,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reuse) GetMode() string {
@@ -1319,7 +1415,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1427,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1440,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1505,7 +1601,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1613,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1626,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CallerValue) GetType() string {
@@ -1624,7 +1720,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1732,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1745,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Grant) GetName() string {
@@ -1714,7 +1810,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1822,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1835,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Quota) GetPerMinute() uint32 {
@@ -1773,7 +1869,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1881,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +1894,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -1880,7 +1976,7 @@ type OidcCaller struct {
 
 func (x *OidcCaller) Reset() {
 	*x = OidcCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +1988,7 @@ func (x *OidcCaller) String() string {
 func (*OidcCaller) ProtoMessage() {}
 
 func (x *OidcCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2001,7 @@ func (x *OidcCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
 func (*OidcCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OidcCaller) GetIssuer() string {
@@ -1959,7 +2055,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2067,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2080,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -2022,7 +2118,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2130,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2143,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -2155,7 +2251,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2263,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2276,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -2253,7 +2349,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +2361,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +2374,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Log) GetLevel() string {
@@ -2369,14 +2465,21 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"[\n" +
 	"\fUnixListener\x12\x1f\n" +
 	"\x04path\x18\x01 \x01(\tB\v\xbaH\br\x06(h2\x02^/R\x04path\x12*\n" +
-	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\x83\x02\n" +
+	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\xbd\x02\n" +
 	"\vTcpListener\x12$\n" +
 	"\aaddress\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x85\x02R\aaddress\x124\n" +
-	"\x10certificate_file\x18\x02 \x01(\tB\t\xbaH\x06r\x042\x02^/R\x0fcertificateFile\x12$\n" +
-	"\bkey_file\x18\x03 \x01(\tB\t\xbaH\x06r\x042\x02^/R\akeyFile\x122\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x85\x02R\aaddress\x127\n" +
+	"\x10certificate_file\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\x0fcertificateFile\x12'\n" +
+	"\bkey_file\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\akeyFile\x122\n" +
 	"\x0eclient_ca_file\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\fclientCaFile\x12>\n" +
-	"\x1bclient_certificate_optional\x18\x05 \x01(\bR\x19clientCertificateOptional\"\xc1\x01\n" +
+	"\x1bclient_certificate_optional\x18\x05 \x01(\bR\x19clientCertificateOptional\x122\n" +
+	"\x06spiffe\x18\x06 \x01(\v2\x1a.jotsmith.config.v1.SpiffeR\x06spiffe\"\x99\x02\n" +
+	"\x06Spiffe\x12=\n" +
+	"\fworkload_api\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15(o2\x11^unix:///[^?#%]+$R\vworkloadApi\x124\n" +
+	"\tspiffe_id\x18\x02 \x01(\tB\x17\xbaH\x14\xd8\x01\x01r\x0f(\x80\x102\n" +
+	"^spiffe://R\bspiffeId\x12I\n" +
+	"\rtrust_domains\x18\x03 \x03(\tB$\xbaH!\x92\x01\x1e\x10@\x18\x01\"\x18r\x162\x14^[a-z0-9._-]{1,255}$R\ftrustDomains\x12O\n" +
+	"\rstart_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x03\b\xd8\x042\x02\b\x01R\fstartTimeout\"\xc1\x01\n" +
 	"\aBackend\x12\x1c\n" +
 	"\x03uri\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12,\n" +
@@ -2546,7 +2649,7 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
 	(*Metrics)(nil),             // 1: jotsmith.config.v1.Metrics
@@ -2556,89 +2659,92 @@ var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Listener)(nil),            // 5: jotsmith.config.v1.Listener
 	(*UnixListener)(nil),        // 6: jotsmith.config.v1.UnixListener
 	(*TcpListener)(nil),         // 7: jotsmith.config.v1.TcpListener
-	(*Backend)(nil),             // 8: jotsmith.config.v1.Backend
-	(*Key)(nil),                 // 9: jotsmith.config.v1.Key
-	(*KeyMember)(nil),           // 10: jotsmith.config.v1.KeyMember
-	(*Profile)(nil),             // 11: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 12: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 13: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 14: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 15: jotsmith.config.v1.Grant
-	(*Quota)(nil),               // 16: jotsmith.config.v1.Quota
-	(*CallerMatch)(nil),         // 17: jotsmith.config.v1.CallerMatch
-	(*OidcCaller)(nil),          // 18: jotsmith.config.v1.OidcCaller
-	(*UnixCaller)(nil),          // 19: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 20: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 21: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 22: jotsmith.config.v1.Log
-	nil,                         // 23: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 24: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 25: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 26: jotsmith.config.v1.Config.IssuersEntry
-	nil,                         // 27: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 28: jotsmith.config.v1.Profile.HeaderEntry
-	nil,                         // 29: jotsmith.config.v1.Grant.ClaimsEntry
-	nil,                         // 30: jotsmith.config.v1.OidcCaller.ClaimsEntry
-	nil,                         // 31: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	(*durationpb.Duration)(nil), // 32: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 33: google.protobuf.Value
+	(*Spiffe)(nil),              // 8: jotsmith.config.v1.Spiffe
+	(*Backend)(nil),             // 9: jotsmith.config.v1.Backend
+	(*Key)(nil),                 // 10: jotsmith.config.v1.Key
+	(*KeyMember)(nil),           // 11: jotsmith.config.v1.KeyMember
+	(*Profile)(nil),             // 12: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 13: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 14: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 15: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 16: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 17: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 18: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 19: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 20: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 21: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 22: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 23: jotsmith.config.v1.Log
+	nil,                         // 24: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 25: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 26: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 27: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 28: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 29: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 30: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 31: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 32: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 33: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 34: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
 	5,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	23, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	24, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	25, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	15, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	21, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	22, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	26, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	24, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	25, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	26, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	16, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	22, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	23, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	27, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
 	3,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
 	4,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
 	1,  // 10: jotsmith.config.v1.Config.metrics:type_name -> jotsmith.config.v1.Metrics
 	6,  // 11: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
-	32, // 12: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
-	32, // 13: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
-	32, // 14: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	33, // 12: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	33, // 13: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	33, // 14: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
 	6,  // 15: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
 	7,  // 16: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	32, // 17: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	10, // 18: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
-	27, // 19: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	32, // 20: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	32, // 21: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	32, // 22: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	28, // 23: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	32, // 24: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	32, // 25: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	12, // 26: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	32, // 27: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	32, // 28: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	33, // 29: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	14, // 30: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	14, // 31: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	17, // 32: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	29, // 33: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
-	32, // 34: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
-	16, // 35: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
-	19, // 36: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	20, // 37: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	18, // 38: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
-	30, // 39: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
-	31, // 40: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	32, // 41: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	32, // 42: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	8,  // 43: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	9,  // 44: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	11, // 45: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	2,  // 46: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
-	13, // 47: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	13, // 48: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	14, // 49: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	8,  // 17: jotsmith.config.v1.TcpListener.spiffe:type_name -> jotsmith.config.v1.Spiffe
+	33, // 18: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
+	33, // 19: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	11, // 20: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
+	28, // 21: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	33, // 22: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	33, // 23: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	33, // 24: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	29, // 25: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	33, // 26: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	33, // 27: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	13, // 28: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	33, // 29: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	33, // 30: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	34, // 31: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	15, // 32: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	15, // 33: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	18, // 34: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	30, // 35: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	33, // 36: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	17, // 37: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	20, // 38: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	21, // 39: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	19, // 40: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	31, // 41: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	32, // 42: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	33, // 43: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	33, // 44: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	9,  // 45: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	10, // 46: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	12, // 47: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	2,  // 48: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	14, // 49: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	14, // 50: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	15, // 51: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -2654,8 +2760,8 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -2663,14 +2769,14 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[21].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -2682,7 +2788,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
