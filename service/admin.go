@@ -27,6 +27,15 @@ type ReloadStatus struct {
 	Err        error     // of the newest; nil where it was taken up
 }
 
+// CertificateStatus is the certificate that a TLS listener shows.
+type CertificateStatus struct {
+	Address      string
+	NotAfter     time.Time
+	SPIFFEID     string   // of an SVID; "" for a certificate from a file
+	TrustDomains []string // whose workloads are known
+	Err          error    // why a SPIFFE agent gives no newer one; nil while all is well
+}
+
 // AdminConfig is what NewAdmin needs.
 type AdminConfig struct {
 	Service *Service
@@ -36,6 +45,8 @@ type AdminConfig struct {
 	Reload  func(context.Context) error
 	Status  func() ReloadStatus
 	Log     *slog.Logger
+
+	Certificates func() []CertificateStatus // of the TLS listeners
 }
 
 // Admin answers AdminService. It is safe for concurrent use.
@@ -105,6 +116,15 @@ func (a *Admin) Status(context.Context, *jotsmithv1.StatusRequest) (*jotsmithv1.
 	}
 	for _, key := range in.Signer.Keys() {
 		resp.Keys = append(resp.Keys, in.keyStatus(key.Name))
+	}
+	for _, c := range a.Certificates() {
+		status := &jotsmithv1.CertificateStatus{
+			Address: c.Address, ExpireTime: timestamppb.New(c.NotAfter), SpiffeId: c.SPIFFEID, TrustDomains: c.TrustDomains,
+		}
+		if c.Err != nil {
+			status.Error = c.Err.Error()
+		}
+		resp.Certificates = append(resp.Certificates, status)
 	}
 	for _, e := range a.Service.Halt.Stopped() {
 		resp.Disabled = append(resp.Disabled, &jotsmithv1.Disabled{

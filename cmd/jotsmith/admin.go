@@ -153,6 +153,7 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 			fmt.Fprintf(t, "\t\t%s\t%s\n", m.GetBackend(), state)
 		}
 	}
+	writeCertificates(t, s.GetCertificates())
 	if len(s.GetDisabled()) > 0 {
 		fmt.Fprintf(t, "\nSTOPPED\tSINCE\tBY\tWHY\n")
 		for _, d := range s.GetDisabled() {
@@ -173,6 +174,28 @@ func stateText(k interface {
 		return "can sign"
 	}
 	return k.GetReason() + ": " + k.GetError()
+}
+
+// writeCertificates writes until when the TLS listeners' certificates are valid.
+func writeCertificates(w io.Writer, certificates []*jotsmithv1.CertificateStatus) {
+	if len(certificates) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nCERTIFICATE\tFROM\tUNTIL\tSTATE\n")
+	for _, c := range certificates {
+		from, state := "file", "fine"
+		if c.GetSpiffeId() != "" {
+			from = c.GetSpiffeId()
+			state = "callers of " + strings.Join(c.GetTrustDomains(), ", ")
+		}
+		switch {
+		case c.GetError() != "":
+			state = c.GetError()
+		case time.Now().After(c.GetExpireTime().AsTime()):
+			state = "has expired"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.GetAddress(), from, c.GetExpireTime().AsTime().Format(time.RFC3339), state)
+	}
 }
 
 // writeAlive writes which tokens can still be valid.

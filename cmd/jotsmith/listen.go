@@ -37,17 +37,22 @@ type listener struct {
 
 func (a address) String() string { return a.network + ":" + a.name }
 
-// describeListener says where to listen. trust is nil for a Unix socket.
+// describeListener says where to listen. trust is nil for a Unix socket, and
+// where a SPIFFE agent has the terms.
 func describeListener(l *configv1.Listener) (where address, trust *authn.Trust, err error) {
 	if u := l.GetUnix(); u != nil {
 		where, err := describeSocket(u)
 		return where, nil, err
 	}
+	where = address{network: "tcp", name: l.GetTcp().GetAddress()}
+	if l.GetTcp().GetSpiffe() != nil {
+		return where, nil, nil
+	}
 	terms, err := readTerms(l.GetTcp())
 	if err != nil {
 		return address{}, nil, err
 	}
-	return address{network: "tcp", name: l.GetTcp().GetAddress()}, authn.NewTrust(terms), nil
+	return where, authn.NewTrust(terms), nil
 }
 
 // describeSocket says where a Unix socket is, and who may connect.

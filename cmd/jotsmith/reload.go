@@ -18,6 +18,7 @@ import (
 	"github.com/jotsmith/jotsmith/service"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
+	"github.com/jotsmith/jotsmith/service/authn/spiffe"
 )
 
 // reloader takes up changed configurations: a whole new generation is built and
@@ -29,8 +30,9 @@ type reloader struct {
 	health  *keyHealth
 	log     *slog.Logger
 
-	tokenKeys *oidc.Keys     // of the issuers, which outlive a generation
-	trusts    []*authn.Trust // of the listeners, in their order; nil for a Unix socket
+	tokenKeys *oidc.Keys             // of the issuers, which outlive a generation
+	trusts    []*authn.Trust         // of the listeners, in their order; nil for a Unix socket
+	sources   map[int]*spiffe.Source // of the listeners with an agent, by their place
 
 	requests chan chan<- error
 	current  *generation // Run's alone, once it runs
@@ -44,6 +46,7 @@ func newReloader(file string, first *generation, svc *service.Service, health *k
 	r := &reloader{
 		file: file, service: svc, health: health, log: log, tokenKeys: tokenKeys, current: first,
 		requests: make(chan chan<- error),
+		sources:  map[int]*spiffe.Source{},
 	}
 	now := time.Now()
 	r.status.Store(&service.ReloadStatus{Generation: first.ID, Since: now, Last: now, Taken: 1})
@@ -91,7 +94,7 @@ func (r *reloader) ask(ctx context.Context) error {
 // reload takes up the configuration as it is now.
 func (r *reloader) reload(ctx context.Context) error {
 	before := r.report()
-	next, terms, err := r.build(ctx)
+	next, take, err := r.build(ctx)
 	if err != nil {
 		r.log.ErrorContext(ctx, "configuration not taken up; the one before goes on", "config_generation", before.Generation, "error", err)
 		before.Refused++
@@ -101,8 +104,8 @@ func (r *reloader) reload(ctx context.Context) error {
 		return err
 	}
 	next.watch(ctx)
-	for i, t := range terms {
-		r.trusts[i].Replace(t)
+	for _, take := range take {
+		take()
 	}
 	r.health.adopt(next.health)
 	r.service.Replace(next.Generation)
@@ -120,9 +123,9 @@ func (r *reloader) reload(ctx context.Context) error {
 	return nil
 }
 
-// build makes the next generation of the file as it is now, and reads the
-// certificates of the TLS listeners, by their place among all.
-func (r *reloader) build(ctx context.Context) (*generation, map[int]authn.Terms, error) {
+// build makes the next generation of the file as it is now, reads the
+// certificates of the TLS listeners, and returns what takes those up.
+func (r *reloader) build(ctx context.Context) (_ *generation, take []func(), _ error) {
 	if r.file == "-" {
 		return nil, nil, errors.New("the configuration was read from standard input, which cannot be read again")
 	}
@@ -133,17 +136,18 @@ func (r *reloader) build(ctx context.Context) (*generation, map[int]authn.Terms,
 	if fixed := changedForGood(r.current.cfg, cfg); len(fixed) > 0 {
 		return nil, nil, fmt.Errorf("%s: a change of %s needs a restart", r.file, strings.Join(fixed, ", "))
 	}
-	terms := map[int]authn.Terms{}
 	for i, l := range cfg.GetListeners() {
 		if l.GetTcp() == nil {
 			continue
 		}
-		if terms[i], err = readTerms(l.GetTcp()); err != nil {
+		takeTerms, err := r.nextTerms(i, l.GetTcp())
+		if err != nil {
 			return nil, nil, err
 		}
+		take = append(take, takeTerms)
 	}
 	next, err := openGeneration(ctx, cfg, r.health.next(), books{r.service.Audit, r.service.Ledger, r.service.Metrics}, r.tokenKeys, r.log)
-	return next, terms, err
+	return next, take, err
 }
 
 // files returns the files that a reload reads anew, key stores aside.
@@ -185,6 +189,9 @@ func fixed(cfg *config.Config) *configv1.Config {
 	for _, l := range rest.GetListeners() {
 		if t := l.GetTcp(); t != nil {
 			t.CertificateFile, t.KeyFile, t.ClientCaFile, t.ClientCertificateOptional = "", "", "", false
+			if t.GetSpiffe() != nil {
+				t.Spiffe = &configv1.Spiffe{WorkloadApi: t.GetSpiffe().GetWorkloadApi()}
+			}
 		}
 	}
 	return rest

@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"sighup":      sigHup,
 			"eventually":  eventually,
 			"paste":       paste,
+			"spiffeagent": spiffeAgent,
 			"tokenissuer": tokenIssuer,
 			"idtoken":     idToken,
 			"scrape":      scrape,

@@ -54,6 +54,9 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		if err == nil {
 			return
 		}
+		if s != nil {
+			err = errors.Join(err, s.reloader.closeSources())
+		}
 		tokenKeys.Close()
 		if first != nil {
 			err = errors.Join(err, first.close())
@@ -97,8 +100,11 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		grace:    limits.GetShutdownGrace().AsDuration(),
 		log:      log,
 	}
-	for _, l := range cfg.GetListeners() {
+	for i, l := range cfg.GetListeners() {
 		address, trust, err := describeListener(l)
+		if err == nil && l.GetTcp().GetSpiffe() != nil {
+			trust, err = s.reloader.follow(ctx, i, l.GetTcp())
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -124,6 +130,8 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 				Reload:  s.reloader.ask,
 				Status:  s.reloader.report,
 				Log:     log,
+
+				Certificates: s.reloader.certificates,
 			}),
 		})
 	}
@@ -144,7 +152,7 @@ const adminConnections = 32
 // close closes the key stores and then the record, in which the last checkpoint
 // is by then. Nothing must be running any more.
 func (s *server) close() error {
-	err := s.reloader.current.close()
+	err := errors.Join(s.reloader.current.close(), s.reloader.closeSources())
 	s.reloader.tokenKeys.Close()
 	if s.service.Audit != nil {
 		err = errors.Join(err, s.service.Audit.Close())

@@ -90,7 +90,9 @@ type StatusResponse struct {
 	// How many requests were refused or failed.
 	Failed int64 `protobuf:"varint,13,opt,name=failed,proto3" json:"failed,omitempty"`
 	// How many watches are open.
-	Watches       int64 `protobuf:"varint,14,opt,name=watches,proto3" json:"watches,omitempty"`
+	Watches int64 `protobuf:"varint,14,opt,name=watches,proto3" json:"watches,omitempty"`
+	// The certificates of the TLS listeners, in the order of the configuration.
+	Certificates  []*CertificateStatus `protobuf:"bytes,15,rep,name=certificates,proto3" json:"certificates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -223,6 +225,96 @@ func (x *StatusResponse) GetWatches() int64 {
 	return 0
 }
 
+func (x *StatusResponse) GetCertificates() []*CertificateStatus {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+// CertificateStatus is the certificate that a TLS listener shows.
+type CertificateStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The listener's address in the configuration.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// When it expires.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The SPIFFE ID in it, where it is an SVID of a SPIFFE agent. Else empty.
+	SpiffeId string `protobuf:"bytes,3,opt,name=spiffe_id,json=spiffeId,proto3" json:"spiffe_id,omitempty"`
+	// The trust domains whose workloads are known there.
+	TrustDomains []string `protobuf:"bytes,4,rep,name=trust_domains,json=trustDomains,proto3" json:"trust_domains,omitempty"`
+	// Why the SPIFFE agent gives no newer one, or what lacks in what it gave.
+	// Empty while all is well.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertificateStatus) Reset() {
+	*x = CertificateStatus{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateStatus) ProtoMessage() {}
+
+func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
+func (*CertificateStatus) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CertificateStatus) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *CertificateStatus) GetSpiffeId() string {
+	if x != nil {
+		return x.SpiffeId
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetTrustDomains() []string {
+	if x != nil {
+		return x.TrustDomains
+	}
+	return nil
+}
+
+func (x *CertificateStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // KeyStatus is the state of one key.
 type KeyStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -247,7 +339,7 @@ type KeyStatus struct {
 
 func (x *KeyStatus) Reset() {
 	*x = KeyStatus{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[2]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +351,7 @@ func (x *KeyStatus) String() string {
 func (*KeyStatus) ProtoMessage() {}
 
 func (x *KeyStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[2]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +364,7 @@ func (x *KeyStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyStatus.ProtoReflect.Descriptor instead.
 func (*KeyStatus) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{2}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *KeyStatus) GetName() string {
@@ -347,7 +439,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +451,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[3]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +464,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{3}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MemberStatus) GetBackend() string {
@@ -442,7 +534,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +546,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[4]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +559,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{4}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Target) GetTarget() isTarget_Target {
@@ -562,7 +654,7 @@ type Disabled struct {
 
 func (x *Disabled) Reset() {
 	*x = Disabled{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +666,7 @@ func (x *Disabled) String() string {
 func (*Disabled) ProtoMessage() {}
 
 func (x *Disabled) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[5]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +679,7 @@ func (x *Disabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disabled.ProtoReflect.Descriptor instead.
 func (*Disabled) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{5}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Disabled) GetTarget() *Target {
@@ -639,7 +731,7 @@ type Alive struct {
 
 func (x *Alive) Reset() {
 	*x = Alive{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +743,7 @@ func (x *Alive) String() string {
 func (*Alive) ProtoMessage() {}
 
 func (x *Alive) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[6]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +756,7 @@ func (x *Alive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alive.ProtoReflect.Descriptor instead.
 func (*Alive) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{6}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Alive) GetProfile() string {
@@ -711,7 +803,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +815,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[7]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +828,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{7}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{8}
 }
 
 // ReloadResponse says what was taken up.
@@ -754,7 +846,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +858,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[8]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +871,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReloadResponse) GetConfigGeneration() string {
@@ -816,7 +908,7 @@ type DisableRequest struct {
 
 func (x *DisableRequest) Reset() {
 	*x = DisableRequest{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +920,7 @@ func (x *DisableRequest) String() string {
 func (*DisableRequest) ProtoMessage() {}
 
 func (x *DisableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[9]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +933,7 @@ func (x *DisableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableRequest.ProtoReflect.Descriptor instead.
 func (*DisableRequest) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DisableRequest) GetTarget() *Target {
@@ -872,7 +964,7 @@ type DisableResponse struct {
 
 func (x *DisableResponse) Reset() {
 	*x = DisableResponse{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +976,7 @@ func (x *DisableResponse) String() string {
 func (*DisableResponse) ProtoMessage() {}
 
 func (x *DisableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[10]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +989,7 @@ func (x *DisableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableResponse.ProtoReflect.Descriptor instead.
 func (*DisableResponse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DisableResponse) GetAlive() []*Alive {
@@ -925,7 +1017,7 @@ type EnableRequest struct {
 
 func (x *EnableRequest) Reset() {
 	*x = EnableRequest{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1029,7 @@ func (x *EnableRequest) String() string {
 func (*EnableRequest) ProtoMessage() {}
 
 func (x *EnableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[11]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1042,7 @@ func (x *EnableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableRequest.ProtoReflect.Descriptor instead.
 func (*EnableRequest) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnableRequest) GetTarget() *Target {
@@ -971,7 +1063,7 @@ type EnableResponse struct {
 
 func (x *EnableResponse) Reset() {
 	*x = EnableResponse{}
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[12]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1075,7 @@ func (x *EnableResponse) String() string {
 func (*EnableResponse) ProtoMessage() {}
 
 func (x *EnableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[12]
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1088,7 @@ func (x *EnableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableResponse.ProtoReflect.Descriptor instead.
 func (*EnableResponse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EnableResponse) GetWasDisabled() bool {
@@ -1011,7 +1103,7 @@ var File_jotsmith_v1_admin_service_proto protoreflect.FileDescriptor
 const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1fjotsmith/v1/admin_service.proto\x12\vjotsmith.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\x9e\x04\n" +
+	"\rStatusRequest\"\xe2\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1029,7 +1121,15 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\x06minted\x18\v \x01(\x03R\x06minted\x12\x16\n" +
 	"\x06reused\x18\f \x01(\x03R\x06reused\x12\x16\n" +
 	"\x06failed\x18\r \x01(\x03R\x06failed\x12\x18\n" +
-	"\awatches\x18\x0e \x01(\x03R\awatches\"\xc8\x01\n" +
+	"\awatches\x18\x0e \x01(\x03R\awatches\x12B\n" +
+	"\fcertificates\x18\x0f \x03(\v2\x1e.jotsmith.v1.CertificateStatusR\fcertificates\"\xc2\x01\n" +
+	"\x11CertificateStatus\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x1b\n" +
+	"\tspiffe_id\x18\x03 \x01(\tR\bspiffeId\x12#\n" +
+	"\rtrust_domains\x18\x04 \x03(\tR\ftrustDomains\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xc8\x01\n" +
 	"\tKeyStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x18\n" +
@@ -1098,52 +1198,55 @@ func file_jotsmith_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_jotsmith_v1_admin_service_proto_rawDescData
 }
 
-var file_jotsmith_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_jotsmith_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_jotsmith_v1_admin_service_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: jotsmith.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: jotsmith.v1.StatusResponse
-	(*KeyStatus)(nil),             // 2: jotsmith.v1.KeyStatus
-	(*MemberStatus)(nil),          // 3: jotsmith.v1.MemberStatus
-	(*Target)(nil),                // 4: jotsmith.v1.Target
-	(*Disabled)(nil),              // 5: jotsmith.v1.Disabled
-	(*Alive)(nil),                 // 6: jotsmith.v1.Alive
-	(*ReloadRequest)(nil),         // 7: jotsmith.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 8: jotsmith.v1.ReloadResponse
-	(*DisableRequest)(nil),        // 9: jotsmith.v1.DisableRequest
-	(*DisableResponse)(nil),       // 10: jotsmith.v1.DisableResponse
-	(*EnableRequest)(nil),         // 11: jotsmith.v1.EnableRequest
-	(*EnableResponse)(nil),        // 12: jotsmith.v1.EnableResponse
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*CertificateStatus)(nil),     // 2: jotsmith.v1.CertificateStatus
+	(*KeyStatus)(nil),             // 3: jotsmith.v1.KeyStatus
+	(*MemberStatus)(nil),          // 4: jotsmith.v1.MemberStatus
+	(*Target)(nil),                // 5: jotsmith.v1.Target
+	(*Disabled)(nil),              // 6: jotsmith.v1.Disabled
+	(*Alive)(nil),                 // 7: jotsmith.v1.Alive
+	(*ReloadRequest)(nil),         // 8: jotsmith.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 9: jotsmith.v1.ReloadResponse
+	(*DisableRequest)(nil),        // 10: jotsmith.v1.DisableRequest
+	(*DisableResponse)(nil),       // 11: jotsmith.v1.DisableResponse
+	(*EnableRequest)(nil),         // 12: jotsmith.v1.EnableRequest
+	(*EnableResponse)(nil),        // 13: jotsmith.v1.EnableResponse
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_jotsmith_v1_admin_service_proto_depIdxs = []int32{
-	13, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	13, // 1: jotsmith.v1.StatusResponse.config_time:type_name -> google.protobuf.Timestamp
-	2,  // 2: jotsmith.v1.StatusResponse.keys:type_name -> jotsmith.v1.KeyStatus
-	5,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
-	6,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
-	3,  // 5: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
-	14, // 6: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
-	4,  // 7: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
-	13, // 8: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
-	13, // 9: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
-	14, // 10: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
-	4,  // 11: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
-	6,  // 12: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
-	4,  // 13: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
-	0,  // 14: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
-	7,  // 15: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
-	9,  // 16: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
-	11, // 17: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
-	1,  // 18: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
-	8,  // 19: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
-	10, // 20: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
-	12, // 21: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	14, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	14, // 1: jotsmith.v1.StatusResponse.config_time:type_name -> google.protobuf.Timestamp
+	3,  // 2: jotsmith.v1.StatusResponse.keys:type_name -> jotsmith.v1.KeyStatus
+	6,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
+	7,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
+	2,  // 5: jotsmith.v1.StatusResponse.certificates:type_name -> jotsmith.v1.CertificateStatus
+	14, // 6: jotsmith.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 7: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
+	15, // 8: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
+	5,  // 9: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
+	14, // 10: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
+	14, // 11: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 12: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
+	5,  // 13: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
+	7,  // 14: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
+	5,  // 15: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
+	0,  // 16: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
+	8,  // 17: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
+	10, // 18: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
+	12, // 19: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
+	1,  // 20: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
+	9,  // 21: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
+	11, // 22: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
+	13, // 23: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_v1_admin_service_proto_init() }
@@ -1151,7 +1254,7 @@ func file_jotsmith_v1_admin_service_proto_init() {
 	if File_jotsmith_v1_admin_service_proto != nil {
 		return
 	}
-	file_jotsmith_v1_admin_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_jotsmith_v1_admin_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*Target_Key)(nil),
 		(*Target_Profile)(nil),
 		(*Target_Caller)(nil),
@@ -1163,7 +1266,7 @@ func file_jotsmith_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_v1_admin_service_proto_rawDesc), len(file_jotsmith_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
