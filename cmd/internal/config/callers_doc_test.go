@@ -35,7 +35,7 @@ func TestExamplesOfCallersAreConfigurations(t *testing.T) {
 		}
 		issuers += len(c.GetIssuers())
 	}
-	if ours != 5 || issuers != 3 {
+	if ours != 6 || issuers != 3 {
 		t.Errorf("%d configurations, with %d issuers", ours, issuers)
 	}
 }
