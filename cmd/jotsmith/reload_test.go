@@ -82,23 +82,7 @@ func startReloadable(t *testing.T) *reloadable {
 	r := &reloadable{dir: dir}
 	r.newKey(t, "k.pem")
 	r.write(t, r.config("first", ""))
-	file := filepath.Join(dir, "jotsmith.yaml")
-	cfg, err := config.Load(file, checkURI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	if r.server, err = wire(ctx, file, cfg, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- r.server.serve(ctx, 64) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	r.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), slog.New(slog.DiscardHandler))
 	r.conn, err = grpc.NewClient("unix://"+dir+"/s", grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +92,30 @@ func startReloadable(t *testing.T) *reloadable {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// serveFile runs the server of a configuration file until the test ends.
+func serveFile(t *testing.T, file string, log *slog.Logger) *server {
+	t.Helper()
+	cfg, err := config.Load(file, checkURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := wire(ctx, file, cfg, log)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(ctx, 64) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 func (r *reloadable) mint(opts ...grpc.CallOption) (*jotsmithv1.MintTokenResponse, error) {

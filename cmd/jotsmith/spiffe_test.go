@@ -23,7 +23,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
-	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn/spiffe/agenttest"
 )
@@ -72,24 +71,7 @@ func startSPIFFE(t *testing.T) *spiffeWorld {
 	w.hand(issued(t, w.ours, "jotsmith"))
 	(&reloadable{dir: dir}).newKey(t, "k.pem")
 	w.write(w.config(", trust_domains: [example.org, partner.example]"))
-
-	file := filepath.Join(dir, "jotsmith.yaml")
-	cfg, err := config.Load(file, checkURI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	if w.server, err = wire(ctx, file, cfg, slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- w.server.serve(ctx, 64) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	w.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return w
 }
 

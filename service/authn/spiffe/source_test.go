@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,7 +304,7 @@ func TestGarbageChangesNothing(t *testing.T) {
 		"an empty SVID":                 func(r *workload.X509SVIDResponse) { r.Svids[0] = &workload.X509SVID{} },
 		"no certificate":                func(r *workload.X509SVIDResponse) { r.Svids[0].X509Svid = nil },
 		"half a certificate":            func(r *workload.X509SVIDResponse) { r.Svids[0].X509Svid = r.Svids[0].GetX509Svid()[:100] },
-		"bytes after it":                func(r *workload.X509SVIDResponse) { r.Svids[0].X509Svid = append(good.Raw, 0) },
+		"bytes after it":                func(r *workload.X509SVIDResponse) { r.Svids[0].X509Svid = slices.Concat(good.Raw, []byte{0}) },
 		"no key":                        func(r *workload.X509SVIDResponse) { r.Svids[0].X509SvidKey = nil },
 		"a key of nothing":              func(r *workload.X509SVIDResponse) { r.Svids[0].X509SvidKey = []byte("-----BEGIN") },
 		"another's key":                 func(r *workload.X509SVIDResponse) { r.Svids[0].X509SvidKey = pkcs8(t, key) },

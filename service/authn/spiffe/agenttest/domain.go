@@ -35,7 +35,10 @@ type Leaf struct {
 // NewDomain makes a trust domain with one CA.
 func NewDomain(name string) (*Domain, error) {
 	d := &Domain{Name: name}
-	return d, d.AddCA()
+	if err := d.AddCA(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // AddCA adds a CA, which signs from then on.
