@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
@@ -67,6 +68,7 @@ type Source struct {
 	settings Settings
 	offered  *workloadapi.X509Context // all that the agent handed out last
 	svid     *x509svid.SVID           // of that, the server's own; may be from before
+	shown    tls.Certificate          // the same for TLS
 	warned   time.Time                // when the next warning about its end is due
 	fault    error                    // why there is no newer one; nil while all is well
 	since    time.Time                // of the fault
@@ -209,13 +211,17 @@ func (s *Source) tell() {
 // now, and the error says why. The caller holds mu.
 func (s *Source) settle() error {
 	svid, err := s.settings.pick(s.offered.SVIDs, time.Now())
+	var shown *tls.Certificate
+	if err == nil {
+		shown, err = tlsconfig.GetCertificate(svid)(nil)
+	}
 	switch {
 	case err != nil && s.svid == nil:
 		return err
 	case err != nil:
 	case s.svid == nil || !svid.Certificates[0].Equal(s.svid.Certificates[0]):
 		first := s.svid == nil
-		s.svid = svid
+		s.svid, s.shown = svid, *shown
 		leaf := svid.Certificates[0]
 		s.warned = leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / nearEnd)
 		s.log.Info("SVID taken up", "spiffe_id", svid.ID.String(), "expire_time", leaf.NotAfter)
@@ -230,7 +236,7 @@ func (s *Source) settle() error {
 		}
 	}
 	s.trust.Replace(authn.Terms{
-		Certificate: certificate(s.svid),
+		Certificate: s.shown,
 		ClientCAs:   callers.authorities(),
 		Verify:      callers.verify,
 		Until:       s.svid.Certificates[0].NotAfter,
@@ -312,13 +318,4 @@ func (s Settings) pick(svids []*x509svid.SVID, now time.Time) (*x509svid.SVID, e
 		return svid, nil
 	}
 	return nil, fmt.Errorf("the agent hands out %s and not %s; correct spiffe_id, or register it for this process", words(strings.Join(others, ", ")), s.ID)
-}
-
-// certificate is an SVID as TLS shows it.
-func certificate(svid *x509svid.SVID) tls.Certificate {
-	out := tls.Certificate{PrivateKey: svid.PrivateKey, Leaf: svid.Certificates[0]}
-	for _, c := range svid.Certificates {
-		out.Certificate = append(out.Certificate, c.Raw)
-	}
-	return out
 }
