@@ -27,7 +27,8 @@ func newConfigCheck() *cobra.Command {
 stores, read the keys, and have each sign a canary. Every problem in the file is
 printed as path:line:column with what to do about it.
 
-A PKCS#11 token's PIN is used as serve would use it; a wrong one counts as a try.`,
+A PKCS#11 token's PIN is used as serve would use it; a wrong one counts as a try.
+A SPIFFE agent is asked for the server's SVID, so run it as the user that serves.`,
 		Example: `  jotsmith config check /etc/jotsmith/jotsmith.yaml
   jotsmith config check --offline jotsmith.yaml`,
 		Args: cobra.ExactArgs(1),

@@ -71,7 +71,7 @@ func startSPIFFE(t *testing.T) *spiffeWorld {
 	w.hand(issued(t, w.ours, "jotsmith"))
 	(&reloadable{dir: dir}).newKey(t, "k.pem")
 	w.write(w.config(", trust_domains: [example.org, partner.example]"))
-	w.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	w.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	return w
 }
 
