@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/go-jose/go-jose/v4"
-
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/policy"
-	"github.com/jotsmith/jotsmith/service/signer"
+	"github.com/jotsmith/jotsmith/service/publish"
 )
 
 // ListKeys lists the public keys of the profiles that the caller may mint.
@@ -68,18 +66,16 @@ func (in *Generation) keys(caller authn.Caller, profile string) ([]*jotsmithv1.K
 		if err != nil {
 			return nil, err
 		}
-		public, ok := in.Signer.Public(granted.Key)
-		if !ok {
-			continue
-		}
-		key, ok := byKID[public.KID]
-		if !ok {
-			if key, err = publish(public); err != nil {
-				return nil, err
+		for _, public := range in.PublishedKeys(granted.Key) {
+			key, ok := byKID[public.KID]
+			if !ok {
+				if key, err = written(public); err != nil {
+					return nil, err
+				}
+				byKID[public.KID] = key
 			}
-			byKID[public.KID] = key
+			key.Profiles = append(key.Profiles, name)
 		}
-		key.Profiles = append(key.Profiles, name)
 	}
 
 	keys := make([]*jotsmithv1.Key, 0, len(byKID))
@@ -90,17 +86,15 @@ func (in *Generation) keys(caller authn.Caller, profile string) ([]*jotsmithv1.K
 	return keys, nil
 }
 
-// publish writes a public key in the forms that verifiers take.
-func publish(public signer.Public) (*jotsmithv1.Key, error) {
+// written writes a public key in the forms that verifiers take.
+func written(public publish.Key) (*jotsmithv1.Key, error) {
 	spki, err := x509.MarshalPKIXPublicKey(public.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("public key %s: %w", public.KID, err)
 	}
-	jwk, err := jose.JSONWebKey{
-		Key: public.PublicKey, KeyID: public.KID, Algorithm: string(jose.ES256), Use: "sig",
-	}.MarshalJSON()
+	jwk, err := public.JWK()
 	if err != nil {
-		return nil, fmt.Errorf("public key %s: %w", public.KID, err)
+		return nil, err
 	}
-	return &jotsmithv1.Key{Kid: public.KID, Algorithm: string(jose.ES256), Spki: spki, Jwk: string(jwk)}, nil
+	return &jotsmithv1.Key{Kid: public.KID, Algorithm: publish.Algorithm, Spki: spki, Jwk: jwk}, nil
 }

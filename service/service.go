@@ -18,6 +18,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/publish"
 	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
@@ -33,6 +34,13 @@ type Generation struct {
 
 	// Bearers knows callers by their tokens; nil where none is accepted.
 	Bearers Bearers
+
+	// Published is what is published of the keys, and where.
+	Published publish.Plan
+
+	// inherited are the public keys that the configuration before has read, by
+	// the name of their key.
+	inherited map[string]signer.Public
 }
 
 // Config is what New needs; all of it stays the caller's.
@@ -60,6 +68,7 @@ type Service struct {
 	Config
 	current atomic.Pointer[Generation]
 	watches *watches
+	site    atomic.Pointer[published]
 	gate    *gate
 	counts  counts
 
@@ -81,8 +90,9 @@ func New(cfg Config) *Service {
 
 // Replace has every call from now on answered under another configuration, and
 // every watch look at it. It returns the one before, which calls under way may
-// still use.
+// still use. There is one Replace at a time, and each has a next of its own.
 func (s *Service) Replace(next *Generation) *Generation {
+	next.inherit(s.current.Load())
 	s.adopt(next)
 	before := s.current.Swap(next)
 	s.KeysChanged()

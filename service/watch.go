@@ -32,12 +32,11 @@ func (s *Service) WatchToken(req *jotsmithv1.WatchTokenRequest, stream grpc.Serv
 		s.recordRefusal(ctx, call.in, call.caller, call.profile, call.fault)
 		return call.end(ctx, call.fault)
 	}
-	leave, err := s.watches.enter(call.caller)
+	leave, err := call.enter()
 	if err != nil {
 		return call.end(ctx, err)
 	}
 	defer leave()
-	call.release() // each look is under the configuration of its time
 	w := watch{service: s, known: s.known, request: req.GetRequest(), send: stream.Send}
 	err = w.run(ctx)
 	return call.end(ctx, err, slog.Int("tokens", w.sent))
@@ -58,26 +57,10 @@ type watch struct {
 
 // run sends tokens until ctx ends, the server stops, or there can be none.
 func (w *watch) run(ctx context.Context) error {
-	for {
-		change := w.service.watches.next() // before the look, so that no change after it is missed
-		if err := w.look(ctx); err != nil {
-			return err
-		}
-		timer := time.NewTimer(w.next.Sub(w.service.Clock.Wall()))
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-change:
-		case <-w.service.watches.draining:
-		}
-		timer.Stop()
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if w.service.watches.isDraining() {
-			return errDraining
-		}
-	}
+	return w.service.follow(ctx, func(ctx context.Context) (time.Time, error) {
+		err := w.look(ctx)
+		return w.next, err
+	})
 }
 
 // look asks for a token, sends it where it is another than the last, and sets

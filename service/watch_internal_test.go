@@ -104,16 +104,18 @@ func newWatched(t *testing.T, profile claims.Profile) *watched {
 
 func wall() time.Time { return time.Now().AddDate(27, 0, 0) }
 
+// caller is who watches.
+func (w *watched) caller(context.Context, *Generation) (authn.Caller, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return authn.FromUnix(authn.Unix{UID: 1}), w.unknown
+}
+
 // start runs a watch and returns what brings its end.
 func (w *watched) start(ctx context.Context) <-chan error {
 	end := make(chan error, 1)
 	running := watch{
-		service: w.Service, request: &jotsmithv1.MintTokenRequest{Profile: "p"},
-		known: func(context.Context, *Generation) (authn.Caller, error) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return authn.FromUnix(authn.Unix{UID: 1}), w.unknown
-		},
+		service: w.Service, known: w.caller, request: &jotsmithv1.MintTokenRequest{Profile: "p"},
 		send: func(resp *jotsmithv1.WatchTokenResponse) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()

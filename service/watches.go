@@ -1,7 +1,9 @@
 package service
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/jotsmith/jotsmith/service/authn"
 )
@@ -90,5 +92,42 @@ func (w *watches) isDraining() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// enter counts the call among the open watches of its caller and returns how to
+// leave. Each look of a watch is under the configuration of its time, so the
+// call's own is let go.
+func (c *call) enter() (leave func(), err error) {
+	leave, err = c.service.watches.enter(c.caller)
+	if err == nil {
+		c.release()
+	}
+	return leave, err
+}
+
+// follow looks at once, at each change, and when the time has come that the last
+// look gave, until a look fails, ctx ends or the server stops.
+func (s *Service) follow(ctx context.Context, look func(context.Context) (next time.Time, err error)) error {
+	for {
+		change := s.watches.next() // before the look, so that no change after it is missed
+		next, err := look(ctx)
+		if err != nil {
+			return err
+		}
+		timer := time.NewTimer(next.Sub(s.Clock.Wall()))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-change:
+		case <-s.watches.draining:
+		}
+		timer.Stop()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.watches.isDraining() {
+			return errDraining
+		}
 	}
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/publish"
 	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
 	"github.com/jotsmith/jotsmith/service/signer"
@@ -76,6 +77,8 @@ type Options struct {
 	Thumbprint bool
 	// Profiles, if set, replace the profiles; the first is granted.
 	Profiles []claims.Profile
+	// Publish is what is published.
+	Publish publish.Plan
 }
 
 // Server is a running server.
@@ -149,6 +152,8 @@ func Start(t testing.TB, opts Options) *Server {
 			Policy: policy.New([]policy.Rule{{Name: "grant", Callers: opts.callers(), Profiles: []string{profiles[0].Name}, Quota: opts.Quota}}),
 			Claims: claims.New(profiles, rand.Reader),
 			Signer: keys,
+
+			Published: opts.Publish,
 		},
 		Clock:   clock.New(wall, func() time.Duration { return time.Since(start) }),
 		Tokens:  tokens,

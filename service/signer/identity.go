@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -36,6 +37,13 @@ func newPinned(public *ecdsa.PublicKey, kid string, from *member) (*pinned, erro
 		}
 	}
 	return &pinned{public, sha256.Sum256(spki), kid, head(kid), from}, nil
+}
+
+// Fits says whether a public key could be this key as it is configured, by its
+// pin and by the kid that it would have.
+func (k Key) Fits(public Public) bool {
+	p, err := newPinned(public.PublicKey, k.KID, nil)
+	return err == nil && p.kid == public.KID && (k.SPKISHA256 == nil || bytes.Equal(k.SPKISHA256, p.spki[:]))
 }
 
 // head is the start of a header with a kid.

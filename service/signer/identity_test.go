@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -145,5 +146,32 @@ func TestKeyThatComesLateWithTheSamePublicKeyIsLatched(t *testing.T) {
 	}
 	if _, err := s.Sign(t.Context(), approved(t)); err != nil {
 		t.Errorf("the first one: %v", err)
+	}
+}
+
+func TestPublicKeyFitsByPinAndKid(t *testing.T) {
+	public := backendtest.NewFake(t, "id").Public("id")
+	spki, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := sha256.Sum256(spki)
+	named, by := signer.Public{KID: "k", PublicKey: public}, signer.Public{KID: thumbprint(t, public), PublicKey: public}
+	for name, row := range map[string]struct {
+		key    signer.Key
+		public signer.Public
+		want   bool
+	}{
+		"its kid":                {signer.Key{KID: "k"}, named, true},
+		"another kid":            {signer.Key{KID: "l"}, named, false},
+		"its thumbprint":         {signer.Key{}, by, true},
+		"a kid for a thumbprint": {signer.Key{}, named, false},
+		"a thumbprint for a kid": {signer.Key{KID: "k"}, by, false},
+		"its pin":                {signer.Key{KID: "k", SPKISHA256: pin[:]}, named, true},
+		"another pin":            {signer.Key{KID: "k", SPKISHA256: make([]byte, sha256.Size)}, named, false},
+	} {
+		if got := row.key.Fits(row.public); got != row.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

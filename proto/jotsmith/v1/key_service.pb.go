@@ -9,6 +9,7 @@ package jotsmithv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -207,11 +208,289 @@ func (x *Key) GetProfiles() []string {
 	return nil
 }
 
+// WatchKeysRequest asks for the public keys, now and when they change.
+type WatchKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only the keys of this profile. Empty means those of all granted profiles.
+	// At most 128 bytes.
+	Profile       string `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchKeysRequest) Reset() {
+	*x = WatchKeysRequest{}
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchKeysRequest) ProtoMessage() {}
+
+func (x *WatchKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchKeysRequest.ProtoReflect.Descriptor instead.
+func (*WatchKeysRequest) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_key_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchKeysRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+// WatchKeysResponse holds the public keys as they are now.
+type WatchKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All keys, ordered by kid. What is not among them is no longer to be trusted.
+	Keys []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Which configuration answered, as in MintTokenResponse.
+	ConfigGeneration string `protobuf:"bytes,2,opt,name=config_generation,json=configGeneration,proto3" json:"config_generation,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *WatchKeysResponse) Reset() {
+	*x = WatchKeysResponse{}
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchKeysResponse) ProtoMessage() {}
+
+func (x *WatchKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchKeysResponse.ProtoReflect.Descriptor instead.
+func (*WatchKeysResponse) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_key_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WatchKeysResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *WatchKeysResponse) GetConfigGeneration() string {
+	if x != nil {
+		return x.ConfigGeneration
+	}
+	return ""
+}
+
+// ListPublishedFilesRequest asks for what is published.
+type ListPublishedFilesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPublishedFilesRequest) Reset() {
+	*x = ListPublishedFilesRequest{}
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPublishedFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPublishedFilesRequest) ProtoMessage() {}
+
+func (x *ListPublishedFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPublishedFilesRequest.ProtoReflect.Descriptor instead.
+func (*ListPublishedFilesRequest) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_key_service_proto_rawDescGZIP(), []int{5}
+}
+
+// ListPublishedFilesResponse holds what is published.
+type ListPublishedFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The files, ordered by path. None where the configuration publishes nothing.
+	Files []*PublishedFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// Which configuration answered, as in MintTokenResponse.
+	ConfigGeneration string `protobuf:"bytes,2,opt,name=config_generation,json=configGeneration,proto3" json:"config_generation,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListPublishedFilesResponse) Reset() {
+	*x = ListPublishedFilesResponse{}
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPublishedFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPublishedFilesResponse) ProtoMessage() {}
+
+func (x *ListPublishedFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPublishedFilesResponse.ProtoReflect.Descriptor instead.
+func (*ListPublishedFilesResponse) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_key_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListPublishedFilesResponse) GetFiles() []*PublishedFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ListPublishedFilesResponse) GetConfigGeneration() string {
+	if x != nil {
+		return x.ConfigGeneration
+	}
+	return ""
+}
+
+// PublishedFile is what is published at one path.
+type PublishedFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path of its URL, as in "/.well-known/jwks.json".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Its media type, as in "application/jwk-set+json".
+	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// The content. Empty while none of its keys has been read from its store: it
+	// is not served then.
+	Content []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	// For how long a verifier may keep it: Cache-Control's max-age.
+	MaxAge *durationpb.Duration `protobuf:"bytes,4,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// The configured names of the keys that are left out because they have not
+	// been read from their stores yet, sorted.
+	MissingKeys   []string `protobuf:"bytes,5,rep,name=missing_keys,json=missingKeys,proto3" json:"missing_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishedFile) Reset() {
+	*x = PublishedFile{}
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishedFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishedFile) ProtoMessage() {}
+
+func (x *PublishedFile) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_key_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishedFile.ProtoReflect.Descriptor instead.
+func (*PublishedFile) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_key_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PublishedFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PublishedFile) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *PublishedFile) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *PublishedFile) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *PublishedFile) GetMissingKeys() []string {
+	if x != nil {
+		return x.MissingKeys
+	}
+	return nil
+}
+
 var File_jotsmith_v1_key_service_proto protoreflect.FileDescriptor
 
 const file_jotsmith_v1_key_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1djotsmith/v1/key_service.proto\x12\vjotsmith.v1\"+\n" +
+	"\x1djotsmith/v1/key_service.proto\x12\vjotsmith.v1\x1a\x1egoogle/protobuf/duration.proto\"+\n" +
 	"\x0fListKeysRequest\x12\x18\n" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\"e\n" +
 	"\x10ListKeysResponse\x12$\n" +
@@ -222,10 +501,28 @@ const file_jotsmith_v1_key_service_proto_rawDesc = "" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x12\n" +
 	"\x04spki\x18\x03 \x01(\fR\x04spki\x12\x10\n" +
 	"\x03jwk\x18\x04 \x01(\tR\x03jwk\x12\x1a\n" +
-	"\bprofiles\x18\x05 \x03(\tR\bprofiles2U\n" +
+	"\bprofiles\x18\x05 \x03(\tR\bprofiles\",\n" +
+	"\x10WatchKeysRequest\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\"f\n" +
+	"\x11WatchKeysResponse\x12$\n" +
+	"\x04keys\x18\x01 \x03(\v2\x10.jotsmith.v1.KeyR\x04keys\x12+\n" +
+	"\x11config_generation\x18\x02 \x01(\tR\x10configGeneration\"\x1b\n" +
+	"\x19ListPublishedFilesRequest\"{\n" +
+	"\x1aListPublishedFilesResponse\x120\n" +
+	"\x05files\x18\x01 \x03(\v2\x1a.jotsmith.v1.PublishedFileR\x05files\x12+\n" +
+	"\x11config_generation\x18\x02 \x01(\tR\x10configGeneration\"\xb3\x01\n" +
+	"\rPublishedFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\x122\n" +
+	"\amax_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12!\n" +
+	"\fmissing_keys\x18\x05 \x03(\tR\vmissingKeys2\x8a\x02\n" +
 	"\n" +
 	"KeyService\x12G\n" +
-	"\bListKeys\x12\x1c.jotsmith.v1.ListKeysRequest\x1a\x1d.jotsmith.v1.ListKeysResponseB;Z9github.com/jotsmith/jotsmith/proto/jotsmith/v1;jotsmithv1b\x06proto3"
+	"\bListKeys\x12\x1c.jotsmith.v1.ListKeysRequest\x1a\x1d.jotsmith.v1.ListKeysResponse\x12L\n" +
+	"\tWatchKeys\x12\x1d.jotsmith.v1.WatchKeysRequest\x1a\x1e.jotsmith.v1.WatchKeysResponse0\x01\x12e\n" +
+	"\x12ListPublishedFiles\x12&.jotsmith.v1.ListPublishedFilesRequest\x1a'.jotsmith.v1.ListPublishedFilesResponseB;Z9github.com/jotsmith/jotsmith/proto/jotsmith/v1;jotsmithv1b\x06proto3"
 
 var (
 	file_jotsmith_v1_key_service_proto_rawDescOnce sync.Once
@@ -239,21 +536,34 @@ func file_jotsmith_v1_key_service_proto_rawDescGZIP() []byte {
 	return file_jotsmith_v1_key_service_proto_rawDescData
 }
 
-var file_jotsmith_v1_key_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_jotsmith_v1_key_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_jotsmith_v1_key_service_proto_goTypes = []any{
-	(*ListKeysRequest)(nil),  // 0: jotsmith.v1.ListKeysRequest
-	(*ListKeysResponse)(nil), // 1: jotsmith.v1.ListKeysResponse
-	(*Key)(nil),              // 2: jotsmith.v1.Key
+	(*ListKeysRequest)(nil),            // 0: jotsmith.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),           // 1: jotsmith.v1.ListKeysResponse
+	(*Key)(nil),                        // 2: jotsmith.v1.Key
+	(*WatchKeysRequest)(nil),           // 3: jotsmith.v1.WatchKeysRequest
+	(*WatchKeysResponse)(nil),          // 4: jotsmith.v1.WatchKeysResponse
+	(*ListPublishedFilesRequest)(nil),  // 5: jotsmith.v1.ListPublishedFilesRequest
+	(*ListPublishedFilesResponse)(nil), // 6: jotsmith.v1.ListPublishedFilesResponse
+	(*PublishedFile)(nil),              // 7: jotsmith.v1.PublishedFile
+	(*durationpb.Duration)(nil),        // 8: google.protobuf.Duration
 }
 var file_jotsmith_v1_key_service_proto_depIdxs = []int32{
 	2, // 0: jotsmith.v1.ListKeysResponse.keys:type_name -> jotsmith.v1.Key
-	0, // 1: jotsmith.v1.KeyService.ListKeys:input_type -> jotsmith.v1.ListKeysRequest
-	1, // 2: jotsmith.v1.KeyService.ListKeys:output_type -> jotsmith.v1.ListKeysResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 1: jotsmith.v1.WatchKeysResponse.keys:type_name -> jotsmith.v1.Key
+	7, // 2: jotsmith.v1.ListPublishedFilesResponse.files:type_name -> jotsmith.v1.PublishedFile
+	8, // 3: jotsmith.v1.PublishedFile.max_age:type_name -> google.protobuf.Duration
+	0, // 4: jotsmith.v1.KeyService.ListKeys:input_type -> jotsmith.v1.ListKeysRequest
+	3, // 5: jotsmith.v1.KeyService.WatchKeys:input_type -> jotsmith.v1.WatchKeysRequest
+	5, // 6: jotsmith.v1.KeyService.ListPublishedFiles:input_type -> jotsmith.v1.ListPublishedFilesRequest
+	1, // 7: jotsmith.v1.KeyService.ListKeys:output_type -> jotsmith.v1.ListKeysResponse
+	4, // 8: jotsmith.v1.KeyService.WatchKeys:output_type -> jotsmith.v1.WatchKeysResponse
+	6, // 9: jotsmith.v1.KeyService.ListPublishedFiles:output_type -> jotsmith.v1.ListPublishedFilesResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_v1_key_service_proto_init() }
@@ -267,7 +577,7 @@ func file_jotsmith_v1_key_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_v1_key_service_proto_rawDesc), len(file_jotsmith_v1_key_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	KeyService_ListKeys_FullMethodName = "/jotsmith.v1.KeyService/ListKeys"
+	KeyService_ListKeys_FullMethodName           = "/jotsmith.v1.KeyService/ListKeys"
+	KeyService_WatchKeys_FullMethodName          = "/jotsmith.v1.KeyService/WatchKeys"
+	KeyService_ListPublishedFiles_FullMethodName = "/jotsmith.v1.KeyService/ListPublishedFiles"
 )
 
 // KeyServiceClient is the client API for KeyService service.
@@ -36,6 +38,23 @@ type KeyServiceClient interface {
 	//
 	// Reasons: UNAUTHENTICATED, NOT_GRANTED.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// WatchKeys sends the keys that ListKeys would list, at once and again each
+	// time that they have changed. A key stays while its store is away.
+	//
+	// Whoever has a grant may call it, as often at once as the server lets him
+	// open watches. When the stream ends, call again: a new one begins with the
+	// keys of that moment.
+	//
+	// Reasons: UNAUTHENTICATED, NOT_GRANTED, QUOTA_EXCEEDED, DRAINING.
+	WatchKeys(ctx context.Context, in *WatchKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchKeysResponse], error)
+	// ListPublishedFiles lists what the server publishes over HTTP, byte for byte,
+	// in the order of the paths, for whoever serves the same from elsewhere.
+	//
+	// Whoever is known to the server may call it: all of it is public. Safe to
+	// repeat.
+	//
+	// Reasons: UNAUTHENTICATED.
+	ListPublishedFiles(ctx context.Context, in *ListPublishedFilesRequest, opts ...grpc.CallOption) (*ListPublishedFilesResponse, error)
 }
 
 type keyServiceClient struct {
@@ -56,6 +75,35 @@ func (c *keyServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, op
 	return out, nil
 }
 
+func (c *keyServiceClient) WatchKeys(ctx context.Context, in *WatchKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchKeysResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KeyService_ServiceDesc.Streams[0], KeyService_WatchKeys_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchKeysRequest, WatchKeysResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KeyService_WatchKeysClient = grpc.ServerStreamingClient[WatchKeysResponse]
+
+func (c *keyServiceClient) ListPublishedFiles(ctx context.Context, in *ListPublishedFilesRequest, opts ...grpc.CallOption) (*ListPublishedFilesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPublishedFilesResponse)
+	err := c.cc.Invoke(ctx, KeyService_ListPublishedFiles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeyServiceServer is the server API for KeyService service.
 // All implementations must embed UnimplementedKeyServiceServer
 // for forward compatibility.
@@ -70,6 +118,23 @@ type KeyServiceServer interface {
 	//
 	// Reasons: UNAUTHENTICATED, NOT_GRANTED.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// WatchKeys sends the keys that ListKeys would list, at once and again each
+	// time that they have changed. A key stays while its store is away.
+	//
+	// Whoever has a grant may call it, as often at once as the server lets him
+	// open watches. When the stream ends, call again: a new one begins with the
+	// keys of that moment.
+	//
+	// Reasons: UNAUTHENTICATED, NOT_GRANTED, QUOTA_EXCEEDED, DRAINING.
+	WatchKeys(*WatchKeysRequest, grpc.ServerStreamingServer[WatchKeysResponse]) error
+	// ListPublishedFiles lists what the server publishes over HTTP, byte for byte,
+	// in the order of the paths, for whoever serves the same from elsewhere.
+	//
+	// Whoever is known to the server may call it: all of it is public. Safe to
+	// repeat.
+	//
+	// Reasons: UNAUTHENTICATED.
+	ListPublishedFiles(context.Context, *ListPublishedFilesRequest) (*ListPublishedFilesResponse, error)
 	mustEmbedUnimplementedKeyServiceServer()
 }
 
@@ -82,6 +147,12 @@ type UnimplementedKeyServiceServer struct{}
 
 func (UnimplementedKeyServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
+}
+func (UnimplementedKeyServiceServer) WatchKeys(*WatchKeysRequest, grpc.ServerStreamingServer[WatchKeysResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchKeys not implemented")
+}
+func (UnimplementedKeyServiceServer) ListPublishedFiles(context.Context, *ListPublishedFilesRequest) (*ListPublishedFilesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPublishedFiles not implemented")
 }
 func (UnimplementedKeyServiceServer) mustEmbedUnimplementedKeyServiceServer() {}
 func (UnimplementedKeyServiceServer) testEmbeddedByValue()                    {}
@@ -122,6 +193,35 @@ func _KeyService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _KeyService_WatchKeys_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchKeysRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(KeyServiceServer).WatchKeys(m, &grpc.GenericServerStream[WatchKeysRequest, WatchKeysResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KeyService_WatchKeysServer = grpc.ServerStreamingServer[WatchKeysResponse]
+
+func _KeyService_ListPublishedFiles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPublishedFilesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyServiceServer).ListPublishedFiles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyService_ListPublishedFiles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyServiceServer).ListPublishedFiles(ctx, req.(*ListPublishedFilesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // KeyService_ServiceDesc is the grpc.ServiceDesc for KeyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -133,7 +233,17 @@ var KeyService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListKeys",
 			Handler:    _KeyService_ListKeys_Handler,
 		},
+		{
+			MethodName: "ListPublishedFiles",
+			Handler:    _KeyService_ListPublishedFiles_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchKeys",
+			Handler:       _KeyService_WatchKeys_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "jotsmith/v1/key_service.proto",
 }

@@ -1,0 +1,126 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/publish"
+	"github.com/jotsmith/jotsmith/service/signer"
+)
+
+const (
+	// verifierCache is for how long a verifier may keep the keys that it has got.
+	verifierCache = 5 * time.Minute
+	// publishEvery is how often Publish looks for changes that nobody told it of.
+	publishEvery = time.Second
+)
+
+// PublishedKeys returns the keys that verifiers of a configured key's tokens are
+// to know. It is the one answer to that question: for ListKeys and WatchKeys,
+// over HTTP and in files. There is none while the key has not been read from its
+// store, neither under this configuration nor under the one before.
+func (in *Generation) PublishedKeys(name string) []publish.Key {
+	public, ok := in.Signer.Public(name)
+	if !ok {
+		if public, ok = in.inherited[name]; !ok {
+			return nil
+		}
+	}
+	return []publish.Key{{KID: public.KID, PublicKey: public.PublicKey, VerifierCache: verifierCache}}
+}
+
+// inherit takes over the public keys that the configuration before has read from
+// their stores: what is published stays so while its store is away.
+func (in *Generation) inherit(before *Generation) {
+	in.inherited = map[string]signer.Public{}
+	for _, key := range in.Signer.Keys() {
+		public, ok := before.Signer.Public(key.Name)
+		if !ok {
+			public, ok = before.inherited[key.Name]
+		}
+		if ok && key.Fits(public) {
+			in.inherited[key.Name] = public
+		}
+	}
+}
+
+// Site returns what is published now.
+func (s *Service) Site(ctx context.Context) *publish.Site { return s.published(ctx).Site }
+
+// published returns what is published now.
+func (s *Service) published(ctx context.Context) *published {
+	if s.site.Load() == nil { // Publish has not begun
+		s.refreshSite(ctx)
+	}
+	return s.site.Load()
+}
+
+// published is a site with what it was made of.
+type published struct {
+	*publish.Site
+	in   *Generation
+	keys []publish.Key
+}
+
+// Publish keeps the site as the configuration and its keys are, until ctx ends.
+// It returns nil.
+func (s *Service) Publish(ctx context.Context) error {
+	look := time.NewTicker(publishEvery)
+	defer look.Stop()
+	for {
+		change := s.watches.next() // before the look, so that no change after it is missed
+		s.refreshSite(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-change:
+		case <-look.C:
+		}
+	}
+}
+
+// refreshSite makes the site anew where anything that it is made of has changed.
+func (s *Service) refreshSite(ctx context.Context) {
+	in, before := s.current.Load(), s.site.Load()
+	var keys []publish.Key
+	for _, key := range in.Signer.Keys() {
+		keys = append(keys, in.PublishedKeys(key.Name)...)
+	}
+	if before != nil && before.in == in && slices.Equal(before.keys, keys) {
+		return
+	}
+	site, err := in.Published.Build(in.PublishedKeys)
+	if err != nil { // which a plan that was checked and a key that was read do not bring about
+		s.Log.ErrorContext(ctx, "nothing is published", "error", err)
+		site = &publish.Site{}
+	}
+	s.site.Store(&published{site, in, keys})
+	if !in.Published.Empty() && (before == nil || !slices.Equal(before.keys, keys)) {
+		var kids []string
+		for _, key := range keys {
+			kids = append(kids, key.KID)
+		}
+		s.Log.InfoContext(ctx, "keys to publish", "kids", kids, "config_generation", in.ID)
+	}
+}
+
+// ListPublishedFiles lists what the server publishes over HTTP.
+func (s *Service) ListPublishedFiles(ctx context.Context, _ *jotsmithv1.ListPublishedFilesRequest) (*jotsmithv1.ListPublishedFilesResponse, error) {
+	call := s.begin(ctx, "ListPublishedFiles", "")
+	defer call.release()
+	if call.fault != nil {
+		return nil, call.end(ctx, call.fault)
+	}
+	site := s.published(ctx)
+	resp := &jotsmithv1.ListPublishedFilesResponse{ConfigGeneration: site.in.ID}
+	for _, d := range site.Documents() {
+		resp.Files = append(resp.Files, &jotsmithv1.PublishedFile{
+			Path: d.Path, MediaType: d.MediaType, Content: d.Body, MaxAge: durationpb.New(d.MaxAge), MissingKeys: d.Missing,
+		})
+	}
+	return resp, call.end(ctx, nil)
+}
