@@ -4,8 +4,10 @@ package statefile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/jotsmith/jotsmith/backends"
 )
@@ -23,24 +25,51 @@ func Read(path string, limit int64) ([]byte, error) {
 // read. It returns when the disk has it; a crash leaves the old file or the new
 // one.
 func Replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	next, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*") // 0600
+	next, err := Stage(path, data, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = next.Write(data)
-	err = errors.Join(err, next.Sync(), next.Close())
-	if err == nil {
-		err = os.Rename(next.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(next.Name()))
-	}
-	return syncDir(dir)
+	return next.Commit()
 }
+
+// Staged is the next content of a file, which the disk has beside it. Its owner
+// ends it by Commit or Discard.
+type Staged struct{ path, next string }
+
+// Stage writes what a file shall hold, with its mode, and leaves the file as it
+// is.
+func Stage(path string, data []byte, mode fs.FileMode) (Staged, error) {
+	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // 0600
+	if err != nil {
+		return Staged{}, err
+	}
+	_, err = next.Write(data)
+	if err == nil {
+		err = next.Chmod(mode)
+	}
+	s := Staged{path, next.Name()}
+	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
+		return Staged{}, errors.Join(err, s.Discard())
+	}
+	return s, nil
+}
+
+// Commit puts the content in the place of what the file holds.
+func (s Staged) Commit() error {
+	if err := os.Rename(s.next, s.path); err != nil {
+		return errors.Join(err, s.Discard())
+	}
+	return syncDir(filepath.Dir(s.path))
+}
+
+// Discard leaves the file as it is.
+func (s Staged) Discard() error { return os.Remove(s.next) }
 
 // syncDir flushes a directory, without which the file's new name can be lost.
 func syncDir(path string) error {
+	if runtime.GOOS == "windows" { // where directories cannot be flushed
+		return nil
+	}
 	dir, err := os.Open(path)
 	if err != nil {
 		return err
