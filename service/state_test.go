@@ -62,7 +62,7 @@ func TestEveryMethodIsCounted(t *testing.T) {
 	}{
 		{"TokenService", []string{"MintToken", "BatchMintTokens", "ExplainToken"}},
 		{"ProfileService", []string{"ListProfiles"}},
-		{"KeyService", []string{"ListKeys"}},
+		{"KeyService", []string{"ListKeys", "ListPublishedFiles"}},
 	} {
 		for _, method := range desc.methods {
 			want[method] = true
@@ -88,6 +88,7 @@ func TestEveryMethodIsCounted(t *testing.T) {
 		`jotsmith_calls_total{code="PermissionDenied",method="ExplainToken"} 1`,
 		`jotsmith_calls_total{code="OK",method="ListProfiles"} 1`,
 		`jotsmith_calls_total{code="OK",method="ListKeys"} 1`,
+		`jotsmith_calls_total{code="OK",method="ListPublishedFiles"} 1`,
 		`jotsmith_calls_total{code="PermissionDenied",method="WatchToken"} 1`,
 		`jotsmith_failures_total{reason="NOT_GRANTED"} 3`,
 		`jotsmith_failures_total{reason="INVALID_REQUEST"} 1`,

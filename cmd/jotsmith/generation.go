@@ -86,7 +86,8 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 			Claims: claims.New(cfg.ClaimProfiles, rand.Reader, cfg.Narrowings()...),
 			Signer: keys,
 
-			Bearers: bearers,
+			Bearers:   bearers,
+			Published: cfg.Published,
 		},
 		cfg:    cfg,
 		health: health,

@@ -55,9 +55,13 @@ func newHTTPServer(ctx context.Context, handler http.Handler, log *slog.Logger) 
 	return &httpServer{server, func() { _ = server.Shutdown(ctx) }} // which says no more than that a listener was closed
 }
 
-// Serve answers until the server stops.
+// Serve answers until the server stops, over TLS where it has a TLSConfig.
 func (h *httpServer) Serve(l net.Listener) error {
-	if err := h.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	serve := h.server.Serve
+	if h.server.TLSConfig != nil {
+		serve = func(l net.Listener) error { return h.server.ServeTLS(l, "", "") }
+	}
+	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

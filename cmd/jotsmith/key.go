@@ -24,9 +24,9 @@ import (
 func newKey() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Look at keys, make them, move them into a store",
+		Short: "Look at keys, make them, move them into a store, publish them",
 	}
-	group(cmd, newKeyDescribe(), newKeyList(), newKeyGenerate(), newKeyImport())
+	group(cmd, newKeyDescribe(), newKeyList(), newKeyGenerate(), newKeyImport(), newKeyPublish())
 	return cmd
 }
 

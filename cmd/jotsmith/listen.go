@@ -76,7 +76,7 @@ func credentialsOf(trust *authn.Trust) credentials.TransportCredentials {
 func readTerms(t *configv1.TcpListener) (authn.Terms, error) {
 	certificate, err := readCertificate(t)
 	if err != nil {
-		return authn.Terms{}, fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
+		return authn.Terms{}, err
 	}
 	terms := authn.Terms{Certificate: certificate, Optional: t.GetClientCertificateOptional()}
 	if t.GetClientCaFile() == "" { // only a bearer token makes a caller known here
@@ -96,9 +96,21 @@ func readTerms(t *configv1.TcpListener) (authn.Terms, error) {
 // maxPEM is far more than a file of certificates has, in bytes.
 const maxPEM = 1 << 20
 
+// tlsListener is a listener of the configuration that speaks TLS.
+type tlsListener interface {
+	GetAddress() string
+	GetCertificateFile() string
+	GetKeyFile() string
+}
+
 // readCertificate reads a TLS listener's certificate, and its key from a file
 // that is held to the same as a signing key's.
-func readCertificate(t *configv1.TcpListener) (tls.Certificate, error) {
+func readCertificate(t tlsListener) (_ tls.Certificate, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("certificate of %s: %w", t.GetAddress(), err)
+		}
+	}()
 	chain, err := backends.ReadFile(t.GetCertificateFile(), maxPEM)
 	if err != nil {
 		return tls.Certificate{}, err

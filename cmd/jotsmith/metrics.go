@@ -52,5 +52,10 @@ func (s *server) state() metrics.State {
 			})
 		}
 	}
+	if published := s.reloader.published; published != nil {
+		state.Certificates = append(state.Certificates, metrics.Certificate{
+			Listener: published.listener.name, NotAfter: published.Load().Leaf.NotAfter,
+		})
+	}
 	return state
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type reloader struct {
 	tokenKeys *oidc.Keys             // of the issuers, which outlive a generation
 	trusts    []*authn.Trust         // of the listeners, in their order; nil for a Unix socket
 	sources   map[int]*spiffe.Source // of the listeners with an agent, by their place
+	published *serverCertificate     // of the published keys; nil where there is none
 
 	requests chan chan<- error
 	current  *generation // Run's alone, once it runs
@@ -146,6 +148,13 @@ func (r *reloader) build(ctx context.Context) (_ *generation, take []func(), _ e
 		}
 		take = append(take, takeTerms)
 	}
+	if p := cfg.GetPublish(); p.GetCertificateFile() != "" {
+		pair, err := readCertificate(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		take = append(take, func() { r.published.Store(&pair) })
+	}
 	next, err := openGeneration(ctx, cfg, r.health.next(), books{r.service.Audit, r.service.Ledger, r.service.Metrics}, r.tokenKeys, r.log)
 	return next, take, err
 }
@@ -155,16 +164,12 @@ func (r *reloader) files() []string {
 	if r.file == "-" {
 		return nil
 	}
-	files := []string{r.file}
-	for _, l := range r.listeners.Load().GetListeners() {
-		t := l.GetTcp()
-		for _, file := range []string{t.GetCertificateFile(), t.GetKeyFile(), t.GetClientCaFile()} {
-			if file != "" {
-				files = append(files, file)
-			}
-		}
+	cfg := r.listeners.Load()
+	files := []string{r.file, cfg.GetPublish().GetCertificateFile(), cfg.GetPublish().GetKeyFile()}
+	for _, l := range cfg.GetListeners() {
+		files = append(files, l.GetTcp().GetCertificateFile(), l.GetTcp().GetKeyFile(), l.GetTcp().GetClientCaFile())
 	}
-	return files
+	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
 // changedForGood returns the sections that a running server cannot take up, of
@@ -192,6 +197,14 @@ func fixed(cfg *config.Config) *configv1.Config {
 			if t.GetSpiffe() != nil {
 				t.Spiffe = &configv1.Spiffe{WorkloadApi: t.GetSpiffe().GetWorkloadApi()}
 			}
+		}
+	}
+	p := rest.GetPublish()
+	rest.Publish = nil
+	if p.GetAddress() != "" {
+		rest.Publish = &configv1.Publish{Address: p.GetAddress(), MaxConnections: p.GetMaxConnections()}
+		if p.GetCertificateFile() != "" { // another can be taken up, and none cannot
+			rest.Publish.CertificateFile, rest.Publish.KeyFile = "some", "some"
 		}
 	}
 	return rest

@@ -72,7 +72,9 @@ func (r *reloadable) newKey(t *testing.T, name string) {
 	}
 }
 
-func startReloadable(t *testing.T) *reloadable {
+// startReloadable starts one whose configuration first returns; without it, an
+// ordinary one.
+func startReloadable(t *testing.T, first ...func(*reloadable) string) *reloadable {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "jot") //nolint:usetesting // a socket's path is short, t.TempDir's is not
 	if err != nil {
@@ -81,7 +83,11 @@ func startReloadable(t *testing.T) *reloadable {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	r := &reloadable{dir: dir}
 	r.newKey(t, "k.pem")
-	r.write(t, r.config("first", ""))
+	text := r.config("first", "")
+	for _, first := range first {
+		text = first(r)
+	}
+	r.write(t, text)
 	r.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), slog.New(slog.DiscardHandler))
 	r.conn, err = grpc.NewClient("unix://"+dir+"/s", grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

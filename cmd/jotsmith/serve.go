@@ -74,6 +74,7 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 	trigger := make(chan struct{}, 1)
 	group.Go(func() error { return s.reloader.run(running, trigger) })
 	group.Go(func() error { return s.changes(running, trigger) })
+	group.Go(func() error { return s.service.Publish(running) })
 	if s.service.Audit != nil {
 		group.Go(func() error { return s.service.Audit.Run(running) })
 	}

@@ -118,6 +118,14 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer})
 		s.reloader.trusts = append(s.reloader.trusts, trust)
 	}
+	if p := cfg.GetPublish(); p.GetAddress() != "" {
+		l, certificate, err := newPublisher(ctx, p, svc, log)
+		if err != nil {
+			return nil, err
+		}
+		s.listeners = append(s.listeners, l)
+		s.reloader.published = certificate
+	}
 	if a := cfg.GetAdmin(); a != nil {
 		s.listeners = append(s.listeners, &listener{
 			address: address{"unix", a.GetPath(), 0o600},

@@ -15,8 +15,11 @@ type Backend struct {
 }
 
 // Backend returns what counts for the key store of a name, until SetNames
-// forgets the name.
+// forgets the name. It is nil where m is.
 func (m *Metrics) Backend(name string) *Backend {
+	if m == nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, ok := m.backends[name]

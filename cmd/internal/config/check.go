@@ -31,6 +31,7 @@ func (c *checker) check() []strictyaml.Problem {
 	c.audit()
 	c.admin()
 	c.metrics()
+	c.publish()
 	if len(c.problems) == 0 { // what is wrong in a profile could be why it looks like another
 		c.sharedKeys()
 	}

@@ -18,6 +18,7 @@ import (
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/publish"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -40,6 +41,7 @@ type Config struct {
 	ClaimProfiles []claims.Profile // sorted by name
 	PolicyRules   []policy.Rule    // in the order of the file
 	SigningKeys   []signer.Key     // sorted by name
+	Published     publish.Plan
 }
 
 // Load reads and checks the file at strictyaml.Path, "-" being standard input. checkURI
@@ -105,6 +107,7 @@ const (
 	defaultWatches     = 64
 	defaultAllWatches  = 16384
 	defaultCalls       = 16384
+	defaultReaders     = 512
 	defaultSocketMode  = "0660"
 	defaultStart       = 30 * time.Second
 )
@@ -156,6 +159,9 @@ func (c *Config) setDefaults() {
 		if a.GetCheckpointInterval() == nil {
 			a.CheckpointInterval = durationpb.New(defaultCheckpoints)
 		}
+	}
+	if p := c.GetPublish(); p.GetAddress() != "" {
+		p.MaxConnections = orDefault(p.GetMaxConnections(), defaultReaders)
 	}
 	if c.Log == nil {
 		c.Log = &configv1.Log{}

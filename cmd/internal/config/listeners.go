@@ -68,6 +68,15 @@ func (c *checker) certificates(at strictyaml.Path, tcp *configv1.TcpListener) {
 	}
 }
 
+// ownAddress refuses an address that is one of the listeners'.
+func (c *checker) ownAddress(at strictyaml.Path, address string) {
+	for i, l := range c.config.GetListeners() {
+		if l.GetTcp().GetAddress() == address {
+			c.add(at, "is the address of listeners[%d] too", i)
+		}
+	}
+}
+
 // bearers refuses a listener that lets in callers without a certificate where
 // there is nothing else to know them by.
 func (c *checker) bearers(at strictyaml.Path, tcp *configv1.TcpListener) {

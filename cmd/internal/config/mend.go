@@ -106,8 +106,10 @@ func form(v *protovalidate.Violation) string {
 		return "this name has to be 1 to 128 lower-case letters, digits, dots, underscores, hyphens and slashes, a letter or digit first"
 	case "name":
 		return "has to be " + name
-	case "path", "certificate_file", "key_file", "client_ca_file", "ledger_file", "file", "state_file":
+	case "path", "certificate_file", "key_file", "client_ca_file", "ledger_file", "file", "state_file", "ca_file":
 		return "has to be an absolute path, with a slash first"
+	case "url", "jwks_url":
+		return "has to be an https URL"
 	case "mode":
 		return `has to be three octal digits, as in "0660"`
 	case "workload_api":

@@ -64,18 +64,14 @@ func (c *checker) metrics() {
 		return
 	}
 	host, ok := c.hostPort(at, m.GetAddress(), "127.0.0.1:9464")
-	if ok && !loopback(host) && !m.GetPublic() {
+	if ok && !Loopback(host) && !m.GetPublic() {
 		c.add(at, "%q can be reached from other machines, and anybody there could read the names of profiles and keys; listen on 127.0.0.1, or set public: true", m.GetAddress())
 	}
-	for i, l := range c.config.GetListeners() {
-		if l.GetTcp().GetAddress() == m.GetAddress() {
-			c.add(at, "is the address of listeners[%d] too", i)
-		}
-	}
+	c.ownAddress(at, m.GetAddress())
 }
 
-// loopback says whether a host is this machine and nobody else can reach it.
-func loopback(host string) bool {
+// Loopback says whether a host is this machine and nobody else can reach it.
+func Loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

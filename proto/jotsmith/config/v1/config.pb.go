@@ -61,7 +61,10 @@ type Config struct {
 	// the server. Without it they do not.
 	Admin *Admin `protobuf:"bytes,12,opt,name=admin,proto3" json:"admin,omitempty"`
 	// Where Prometheus reads the metrics. Without it nobody does.
-	Metrics       *Metrics `protobuf:"bytes,13,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	Metrics *Metrics `protobuf:"bytes,13,opt,name=metrics,proto3" json:"metrics,omitempty"`
+	// The public keys for whoever verifies tokens, over HTTP and as files. Without
+	// it they are to be had over gRPC alone, by callers with a grant.
+	Publish       *Publish `protobuf:"bytes,14,opt,name=publish,proto3" json:"publish,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +186,13 @@ func (x *Config) GetAdmin() *Admin {
 func (x *Config) GetMetrics() *Metrics {
 	if x != nil {
 		return x.Metrics
+	}
+	return nil
+}
+
+func (x *Config) GetPublish() *Publish {
+	if x != nil {
+		return x.Publish
 	}
 	return nil
 }
@@ -550,6 +560,162 @@ func (x *Admin) GetStateFile() string {
 	return ""
 }
 
+// Publish shows the public keys of issuers to the world, as JWK Sets and by
+// OpenID Connect Discovery (docs/keys.md). No other key is published unless it is
+// named here.
+type Publish struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// HOST:PORT to listen on for HTTP, as in "0.0.0.0:8080". Without it nothing is
+	// listened on, and `jotsmith key publish` writes the same as files.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The PEM file of the certificate chain, leaf first, for TLS 1.3. Without it
+	// the listener speaks plaintext, and something in front of it has to speak TLS:
+	// who can change a key on its way to a verifier can make tokens.
+	CertificateFile string `protobuf:"bytes,2,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"`
+	// The PEM file of its private key. Only its owner may read it.
+	KeyFile string `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	// The issuers that are published. Default: every https URL that iss is fixed to
+	// in a profile without a preset, or of the preset `jwt`.
+	Issuers []*PublishedIssuer `protobuf:"bytes,4,rep,name=issuers,proto3" json:"issuers,omitempty"`
+	// The names of further keys, each published in a set of its own at
+	// `/keys/NAME/jwks.json`, for verifiers that are told the address, such as an
+	// authorization server that a private_key_jwt is for.
+	Keys []string `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`
+	// How many connections may be open at once here; limits.max_connections does
+	// not count them. Default: 512.
+	MaxConnections uint32 `protobuf:"varint,6,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Publish) Reset() {
+	*x = Publish{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Publish) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Publish) ProtoMessage() {}
+
+func (x *Publish) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Publish.ProtoReflect.Descriptor instead.
+func (*Publish) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Publish) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Publish) GetCertificateFile() string {
+	if x != nil {
+		return x.CertificateFile
+	}
+	return ""
+}
+
+func (x *Publish) GetKeyFile() string {
+	if x != nil {
+		return x.KeyFile
+	}
+	return ""
+}
+
+func (x *Publish) GetIssuers() []*PublishedIssuer {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
+func (x *Publish) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Publish) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+// PublishedIssuer is an issuer whose keys are published below its own URL.
+type PublishedIssuer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The issuer, exactly as profiles fix iss: an https URL.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// The names of keys in its set beside those that its profiles sign with now:
+	// one that signs from tomorrow on, or signed until yesterday.
+	Keys          []string `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishedIssuer) Reset() {
+	*x = PublishedIssuer{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishedIssuer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishedIssuer) ProtoMessage() {}
+
+func (x *PublishedIssuer) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishedIssuer.ProtoReflect.Descriptor instead.
+func (*PublishedIssuer) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PublishedIssuer) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *PublishedIssuer) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 // Listener is one address to listen on: either a Unix socket or a TCP port.
 type Listener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -566,7 +732,7 @@ type Listener struct {
 
 func (x *Listener) Reset() {
 	*x = Listener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +744,7 @@ func (x *Listener) String() string {
 func (*Listener) ProtoMessage() {}
 
 func (x *Listener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[5]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +757,7 @@ func (x *Listener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listener.ProtoReflect.Descriptor instead.
 func (*Listener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Listener) GetKind() isListener_Kind {
@@ -652,7 +818,7 @@ type UnixListener struct {
 
 func (x *UnixListener) Reset() {
 	*x = UnixListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +830,7 @@ func (x *UnixListener) String() string {
 func (*UnixListener) ProtoMessage() {}
 
 func (x *UnixListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[6]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +843,7 @@ func (x *UnixListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixListener.ProtoReflect.Descriptor instead.
 func (*UnixListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UnixListener) GetPath() string {
@@ -725,7 +891,7 @@ type TcpListener struct {
 
 func (x *TcpListener) Reset() {
 	*x = TcpListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +903,7 @@ func (x *TcpListener) String() string {
 func (*TcpListener) ProtoMessage() {}
 
 func (x *TcpListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[7]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +916,7 @@ func (x *TcpListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpListener.ProtoReflect.Descriptor instead.
 func (*TcpListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TcpListener) GetAddress() string {
@@ -821,7 +987,7 @@ type Spiffe struct {
 
 func (x *Spiffe) Reset() {
 	*x = Spiffe{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +999,7 @@ func (x *Spiffe) String() string {
 func (*Spiffe) ProtoMessage() {}
 
 func (x *Spiffe) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +1012,7 @@ func (x *Spiffe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spiffe.ProtoReflect.Descriptor instead.
 func (*Spiffe) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Spiffe) GetWorkloadApi() string {
@@ -902,7 +1068,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1080,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1093,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Backend) GetUri() string {
@@ -994,7 +1160,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1172,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1185,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Key) GetBackend() string {
@@ -1077,7 +1243,7 @@ type KeyMember struct {
 
 func (x *KeyMember) Reset() {
 	*x = KeyMember{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1255,7 @@ func (x *KeyMember) String() string {
 func (*KeyMember) ProtoMessage() {}
 
 func (x *KeyMember) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1268,7 @@ func (x *KeyMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyMember.ProtoReflect.Descriptor instead.
 func (*KeyMember) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *KeyMember) GetBackend() string {
@@ -1180,7 +1346,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1358,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1371,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Profile) GetKey() string {
@@ -1343,7 +1509,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1521,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1534,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Reuse) GetMode() string {
@@ -1415,7 +1581,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1593,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1606,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1601,7 +1767,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1613,7 +1779,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1626,7 +1792,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CallerValue) GetType() string {
@@ -1720,7 +1886,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1898,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1911,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Grant) GetName() string {
@@ -1810,7 +1976,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1988,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +2001,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Quota) GetPerMinute() uint32 {
@@ -1869,7 +2035,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +2047,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +2060,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -1976,7 +2142,7 @@ type OidcCaller struct {
 
 func (x *OidcCaller) Reset() {
 	*x = OidcCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2154,7 @@ func (x *OidcCaller) String() string {
 func (*OidcCaller) ProtoMessage() {}
 
 func (x *OidcCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2167,7 @@ func (x *OidcCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
 func (*OidcCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OidcCaller) GetIssuer() string {
@@ -2055,7 +2221,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2233,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2246,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -2118,7 +2284,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2130,7 +2296,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2143,7 +2309,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -2238,12 +2404,12 @@ type Limits struct {
 	// How many mebibytes the tokens that are kept for reuse may take, shared
 	// ones aside. Default: 64.
 	TokenCacheMib uint32 `protobuf:"varint,5,opt,name=token_cache_mib,json=tokenCacheMib,proto3" json:"token_cache_mib,omitempty"`
-	// How many WatchToken streams one caller may have open. Default: 64.
+	// How many WatchToken and WatchKeys streams one caller may have open. Default: 64.
 	MaxWatchesPerCaller uint32 `protobuf:"varint,6,opt,name=max_watches_per_caller,json=maxWatchesPerCaller,proto3" json:"max_watches_per_caller,omitempty"`
 	// How many calls may be under way at once, over all connections. One more is
 	// refused with OVERLOADED at once. Default: 16384.
 	MaxCalls uint32 `protobuf:"varint,8,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
-	// How many WatchToken streams may be open in all. Default: 16384.
+	// How many of them may be open in all. Default: 16384.
 	MaxWatches    uint32 `protobuf:"varint,7,opt,name=max_watches,json=maxWatches,proto3" json:"max_watches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2251,7 +2417,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2429,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2442,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -2349,7 +2515,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2527,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2540,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Log) GetLevel() string {
@@ -2395,7 +2561,8 @@ var File_jotsmith_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xf8\t\n" +
+	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xaf\n" +
+	"\n" +
 	"\x06Config\x12F\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1c.jotsmith.config.v1.ListenerB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\tlisteners\x12\x1e\n" +
@@ -2414,7 +2581,8 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	" \x03(\v2'.jotsmith.config.v1.Config.IssuersEntryB)\xbaH&\x9a\x01#\x10\x10\"\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\aissuers\x12/\n" +
 	"\x05audit\x18\v \x01(\v2\x19.jotsmith.config.v1.AuditR\x05audit\x12/\n" +
 	"\x05admin\x18\f \x01(\v2\x19.jotsmith.config.v1.AdminR\x05admin\x125\n" +
-	"\ametrics\x18\r \x01(\v2\x1b.jotsmith.config.v1.MetricsR\ametrics\x1aX\n" +
+	"\ametrics\x18\r \x01(\v2\x1b.jotsmith.config.v1.MetricsR\ametrics\x125\n" +
+	"\apublish\x18\x0e \x01(\v2\x1b.jotsmith.config.v1.PublishR\apublish\x1aX\n" +
 	"\rBackendsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\v2\x1b.jotsmith.config.v1.BackendR\x05value:\x028\x01\x1aP\n" +
@@ -2458,7 +2626,18 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tB\v\xbaH\br\x06(h2\x02^/R\x04path\x12\x1c\n" +
 	"\x04uids\x18\x02 \x03(\rB\b\xbaH\x05\x92\x01\x02\x10@R\x04uids\x12(\n" +
 	"\n" +
-	"state_file\x18\x03 \x01(\tB\t\xbaH\x06r\x042\x02^/R\tstateFile\"\x86\x01\n" +
+	"state_file\x18\x03 \x01(\tB\t\xbaH\x06r\x042\x02^/R\tstateFile\"\xae\x02\n" +
+	"\aPublish\x12\"\n" +
+	"\aaddress\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x85\x02R\aaddress\x127\n" +
+	"\x10certificate_file\x18\x02 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\x0fcertificateFile\x12'\n" +
+	"\bkey_file\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\akeyFile\x12H\n" +
+	"\aissuers\x18\x04 \x03(\v2#.jotsmith.config.v1.PublishedIssuerB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\aissuers\x12\x1f\n" +
+	"\x04keys\x18\x05 \x03(\tB\v\xbaH\b\x92\x01\x05\x10\x80\b\x18\x01R\x04keys\x122\n" +
+	"\x0fmax_connections\x18\x06 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\x0emaxConnections\"X\n" +
+	"\x0fPublishedIssuer\x12%\n" +
+	"\x03url\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x042\t^https://R\x03url\x12\x1e\n" +
+	"\x04keys\x18\x02 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\x10@\x18\x01R\x04keys\"\x86\x01\n" +
 	"\bListener\x126\n" +
 	"\x04unix\x18\x01 \x01(\v2 .jotsmith.config.v1.UnixListenerH\x00R\x04unix\x123\n" +
 	"\x03tcp\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.TcpListenerH\x00R\x03tcpB\r\n" +
@@ -2649,102 +2828,106 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
 	(*Metrics)(nil),             // 1: jotsmith.config.v1.Metrics
 	(*Issuer)(nil),              // 2: jotsmith.config.v1.Issuer
 	(*Audit)(nil),               // 3: jotsmith.config.v1.Audit
 	(*Admin)(nil),               // 4: jotsmith.config.v1.Admin
-	(*Listener)(nil),            // 5: jotsmith.config.v1.Listener
-	(*UnixListener)(nil),        // 6: jotsmith.config.v1.UnixListener
-	(*TcpListener)(nil),         // 7: jotsmith.config.v1.TcpListener
-	(*Spiffe)(nil),              // 8: jotsmith.config.v1.Spiffe
-	(*Backend)(nil),             // 9: jotsmith.config.v1.Backend
-	(*Key)(nil),                 // 10: jotsmith.config.v1.Key
-	(*KeyMember)(nil),           // 11: jotsmith.config.v1.KeyMember
-	(*Profile)(nil),             // 12: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 13: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 14: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 15: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 16: jotsmith.config.v1.Grant
-	(*Quota)(nil),               // 17: jotsmith.config.v1.Quota
-	(*CallerMatch)(nil),         // 18: jotsmith.config.v1.CallerMatch
-	(*OidcCaller)(nil),          // 19: jotsmith.config.v1.OidcCaller
-	(*UnixCaller)(nil),          // 20: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 21: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 22: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 23: jotsmith.config.v1.Log
-	nil,                         // 24: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 25: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 26: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 27: jotsmith.config.v1.Config.IssuersEntry
-	nil,                         // 28: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 29: jotsmith.config.v1.Profile.HeaderEntry
-	nil,                         // 30: jotsmith.config.v1.Grant.ClaimsEntry
-	nil,                         // 31: jotsmith.config.v1.OidcCaller.ClaimsEntry
-	nil,                         // 32: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	(*durationpb.Duration)(nil), // 33: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 34: google.protobuf.Value
+	(*Publish)(nil),             // 5: jotsmith.config.v1.Publish
+	(*PublishedIssuer)(nil),     // 6: jotsmith.config.v1.PublishedIssuer
+	(*Listener)(nil),            // 7: jotsmith.config.v1.Listener
+	(*UnixListener)(nil),        // 8: jotsmith.config.v1.UnixListener
+	(*TcpListener)(nil),         // 9: jotsmith.config.v1.TcpListener
+	(*Spiffe)(nil),              // 10: jotsmith.config.v1.Spiffe
+	(*Backend)(nil),             // 11: jotsmith.config.v1.Backend
+	(*Key)(nil),                 // 12: jotsmith.config.v1.Key
+	(*KeyMember)(nil),           // 13: jotsmith.config.v1.KeyMember
+	(*Profile)(nil),             // 14: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 15: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 16: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 17: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 18: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 19: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 20: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 21: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 22: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 23: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 24: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 25: jotsmith.config.v1.Log
+	nil,                         // 26: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 27: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 28: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 29: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 30: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 31: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 32: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 33: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 34: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 35: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 36: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
-	5,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	24, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	25, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	26, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	16, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	22, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	23, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	27, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	7,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
+	26, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	27, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	28, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	18, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	24, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	25, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	29, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
 	3,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
 	4,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
 	1,  // 10: jotsmith.config.v1.Config.metrics:type_name -> jotsmith.config.v1.Metrics
-	6,  // 11: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
-	33, // 12: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
-	33, // 13: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
-	33, // 14: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
-	6,  // 15: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
-	7,  // 16: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	8,  // 17: jotsmith.config.v1.TcpListener.spiffe:type_name -> jotsmith.config.v1.Spiffe
-	33, // 18: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
-	33, // 19: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	11, // 20: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
-	28, // 21: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	33, // 22: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	33, // 23: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	33, // 24: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	29, // 25: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	33, // 26: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	33, // 27: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	13, // 28: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	33, // 29: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	33, // 30: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	34, // 31: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	15, // 32: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	15, // 33: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	18, // 34: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	30, // 35: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
-	33, // 36: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
-	17, // 37: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
-	20, // 38: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	21, // 39: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	19, // 40: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
-	31, // 41: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
-	32, // 42: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	33, // 43: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	33, // 44: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	9,  // 45: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	10, // 46: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	12, // 47: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	2,  // 48: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
-	14, // 49: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	14, // 50: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	15, // 51: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	5,  // 11: jotsmith.config.v1.Config.publish:type_name -> jotsmith.config.v1.Publish
+	8,  // 12: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
+	35, // 13: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	35, // 14: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	35, // 15: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	6,  // 16: jotsmith.config.v1.Publish.issuers:type_name -> jotsmith.config.v1.PublishedIssuer
+	8,  // 17: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
+	9,  // 18: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
+	10, // 19: jotsmith.config.v1.TcpListener.spiffe:type_name -> jotsmith.config.v1.Spiffe
+	35, // 20: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
+	35, // 21: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	13, // 22: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
+	30, // 23: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	35, // 24: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	35, // 25: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	35, // 26: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	31, // 27: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	35, // 28: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	35, // 29: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	15, // 30: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	35, // 31: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	35, // 32: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	36, // 33: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	17, // 34: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	17, // 35: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	20, // 36: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	32, // 37: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	35, // 38: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	19, // 39: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	22, // 40: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	23, // 41: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	21, // 42: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	33, // 43: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	34, // 44: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	35, // 45: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	35, // 46: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	11, // 47: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	12, // 48: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	14, // 49: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	2,  // 50: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	16, // 51: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	16, // 52: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	17, // 53: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -2756,12 +2939,12 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Metrics_Address)(nil),
 		(*Metrics_Unix)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[5].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[7].OneofWrappers = []any{
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[10].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -2769,14 +2952,14 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[15].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[21].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[22].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[23].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -2788,7 +2971,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
