@@ -68,8 +68,8 @@ func NewAdmin(cfg AdminConfig) *grpc.Server {
 	return server
 }
 
-// admit lets the operators in, and writes a line for each call: there are few,
-// and each matters.
+// admit lets the operators in, and writes a line for each call that does
+// something: there are few, and each matters.
 func (a *Admin) admit(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	caller, err := authn.FromContext(ctx)
 	if err != nil {
@@ -86,82 +86,12 @@ func (a *Admin) admit(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		a.Log.WarnContext(ctx, "admin", "method", info.FullMethod, "caller", caller.String(), "reason", reasonOf(st), "error", err)
 		return nil, st.Err()
 	}
-	a.Log.InfoContext(ctx, "admin", "method", info.FullMethod, "caller", caller.String())
+	level := slog.LevelInfo
+	if info.FullMethod == jotsmithv1.AdminService_Status_FullMethodName { // which top asks for again and again
+		level = slog.LevelDebug
+	}
+	a.Log.Log(ctx, level, "admin", "method", info.FullMethod, "caller", caller.String())
 	return resp, nil
-}
-
-// Status says what the server is doing.
-func (a *Admin) Status(context.Context, *jotsmithv1.StatusRequest) (*jotsmithv1.StatusResponse, error) {
-	in, err := a.Service.use()
-	if err != nil {
-		return nil, err
-	}
-	defer in.release()
-	reloads := a.AdminConfig.Status()
-	resp := &jotsmithv1.StatusResponse{
-		Version:          a.Version,
-		StartTime:        timestamppb.New(a.Start),
-		ConfigGeneration: in.ID,
-		ConfigTime:       timestamppb.New(reloads.Since),
-		Reloads:          reloads.Taken,
-		FailedReloads:    reloads.Refused,
-		Minted:           a.Service.counts.minted.Load(),
-		Reused:           a.Service.counts.reused.Load(),
-		Failed:           a.Service.counts.failed.Load(),
-		Watches:          int64(a.Service.watches.count()),
-		Alive:            a.alive(in, nil),
-	}
-	if reloads.Err != nil {
-		resp.ReloadError = reloads.Err.Error()
-	}
-	for _, key := range in.Signer.Keys() {
-		resp.Keys = append(resp.Keys, in.keyStatus(key.Name))
-	}
-	for _, c := range a.Certificates() {
-		status := &jotsmithv1.CertificateStatus{
-			Address: c.Address, ExpireTime: timestamppb.New(c.NotAfter), SpiffeId: c.SPIFFEID, TrustDomains: c.TrustDomains,
-		}
-		if c.Err != nil {
-			status.Error = c.Err.Error()
-		}
-		resp.Certificates = append(resp.Certificates, status)
-	}
-	for _, e := range a.Service.Halt.Stopped() {
-		resp.Disabled = append(resp.Disabled, &jotsmithv1.Disabled{
-			Target: targetProto(e.Target), Reason: e.Reason, By: e.By, Time: timestamppb.New(e.Time),
-		})
-	}
-	return resp, nil
-}
-
-// keyStatus returns the state of a key and, where it has several, of its places.
-func (in *Generation) keyStatus(name string) *jotsmithv1.KeyStatus {
-	status := &jotsmithv1.KeyStatus{Name: name, Kid: in.Signer.KID(name)}
-	status.Healthy, status.Reason, status.Error = healthOf(in.Signer.Fault(name))
-	members := in.Signer.Members(name)
-	for i, m := range members {
-		if m.First || i == 0 {
-			status.Backend = m.Store
-		}
-		if len(members) == 1 {
-			break
-		}
-		member := &jotsmithv1.MemberStatus{Backend: m.Store, Id: m.ID, First: m.First}
-		member.Healthy, member.Reason, member.Error = healthOf(m.Fault)
-		if m.Latency > 0 {
-			member.Latency = durationpb.New(m.Latency)
-		}
-		status.Members = append(status.Members, member)
-	}
-	return status
-}
-
-// healthOf says in an operator's words what a fault means; nil is none.
-func healthOf(fault error) (healthy bool, reason, text string) {
-	if fault == nil {
-		return true, "", ""
-	}
-	return false, reasonOf(toStatus(fault)), fault.Error()
 }
 
 // Reload reads the configuration anew.

@@ -47,7 +47,7 @@ func (s *Service) mint(ctx context.Context, in *Generation, caller authn.Caller,
 	if err := s.recordReuse(ctx, in, draft, token); err != nil {
 		return minted{}, err
 	}
-	s.count(token, grant.Profile())
+	s.count(token, grant)
 	if watched && !token.Reused {
 		_ = s.Quotas.Take(grant, s.Clock.Wall()) // it was there when the watch looked
 	}
@@ -74,8 +74,9 @@ func (s *Service) mayMint(in *Generation, grant policy.Grant) error {
 }
 
 // count counts a token that is handed out.
-func (s *Service) count(token reuse.Token, profile string) {
-	s.Metrics.Token(profile, token.Reused)
+func (s *Service) count(token reuse.Token, grant policy.Grant) {
+	s.Metrics.Token(grant.Profile(), token.Reused)
+	s.callers.token(grant.Caller(), token.Reused)
 	if token.Reused {
 		s.counts.reused.Add(1)
 		return
@@ -192,7 +193,7 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
 				var token *jotsmithv1.MintTokenResponse
 				token, errs[i] = call.mint(ctx, items[i])
-				results[i] = s.result(token, errs[i])
+				results[i] = call.result(items[i], token, errs[i])
 			}
 		})
 	}
@@ -205,11 +206,10 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 }
 
 // result is the outcome of one item.
-func (s *Service) result(token *jotsmithv1.MintTokenResponse, err error) *jotsmithv1.BatchMintTokensResult {
+func (c *call) result(item *jotsmithv1.MintTokenRequest, token *jotsmithv1.MintTokenResponse, err error) *jotsmithv1.BatchMintTokensResult {
 	if err != nil {
-		st := toStatus(err)
-		s.counts.failed.Add(1)
-		s.Metrics.Failure(reasonOf(st))
+		st, reason := c.failed(err, item.GetProfile(), time.Now())
+		c.service.Metrics.Failure(reason)
 		return &jotsmithv1.BatchMintTokensResult{
 			Outcome: &jotsmithv1.BatchMintTokensResult_Error{Error: st.Proto()},
 		}

@@ -71,13 +71,18 @@ type Service struct {
 	site    atomic.Pointer[published]
 	gate    *gate
 	counts  counts
+	callers *callers
+	recent  *recent
 
 	refusals *refusals
 }
 
 // New returns a Service.
 func New(cfg Config) *Service {
-	s := &Service{Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls), refusals: newRefusals()}
+	s := &Service{
+		Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls), refusals: newRefusals(),
+		callers: newCallers(), recent: newRecent(),
+	}
 	if s.Metrics == nil {
 		s.Metrics = metrics.New(MetricsConfig())
 	}
@@ -177,6 +182,20 @@ func (s *Service) known(ctx context.Context, in *Generation) (authn.Caller, erro
 	return caller, s.stillKnown(caller)
 }
 
+// failed counts a failure of the call, or of an item of it, and turns it into the
+// status for the wire and its reason.
+func (c *call) failed(err error, profile string, now time.Time) (st *status.Status, reason string) {
+	st = toStatus(err)
+	reason = reasonOf(st)
+	c.service.counts.failed.Add(1)
+	c.service.callers.failure(c.caller)
+	c.service.recent.add(recentError{
+		recentKind: recentKind{c.method, reason}, time: now,
+		caller: c.caller.String(), profile: short(profile), text: err.Error(),
+	})
+	return st, reason
+}
+
 // end writes the call's line and turns err into the status for the wire. The
 // log gets the whole chain of the error, the caller the table's entry.
 func (c *call) end(ctx context.Context, err error, more ...slog.Attr) error {
@@ -184,9 +203,7 @@ func (c *call) end(ctx context.Context, err error, more ...slog.Attr) error {
 	var st *status.Status // nil is OK
 	level, reason := slog.LevelInfo, ""
 	if err != nil {
-		c.service.counts.failed.Add(1)
-		st = toStatus(err)
-		reason = reasonOf(st)
+		st, reason = c.failed(err, c.profile, now)
 		if operatorsFault(st.Code()) {
 			level = slog.LevelError
 		}

@@ -47,9 +47,11 @@ func (s *Service) State() metrics.State {
 		GateRefusals:  s.gate.refused.Load(),
 		QuotaRefusals: s.Quotas.Refused(),
 		Watches:       s.watches.count(),
-		Backends:      in.Signer.Stores(),
 		NewestExpiry:  map[string]time.Time{},
 		Generation:    in.ID,
+	}
+	for _, b := range in.Signer.Stores() {
+		state.Backends = append(state.Backends, metrics.BackendState{Name: b.Name, InFlight: b.InFlight, Waiting: b.Waiting})
 	}
 	state.Tokens, state.TokenBytes = s.Tokens.Kept()
 	for _, key := range in.Signer.Keys() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,122 +94,6 @@ the one before goes on.`,
 				resp.GetConfigGeneration(), was, resp.GetDuration().AsDuration().Round(time.Millisecond))
 		})
 	})
-}
-
-func newStatus() *cobra.Command {
-	var o operator
-	return o.command(&cobra.Command{
-		Use:     "status",
-		Short:   "Say what a server is doing",
-		Example: `  jotsmith status --admin unix:///run/jotsmith/admin.sock`,
-		Args:    cobra.NoArgs,
-	}, func(ctx context.Context, admin jotsmithv1.AdminServiceClient, _ []string, w io.Writer) error {
-		resp, err := admin.Status(ctx, &jotsmithv1.StatusRequest{})
-		if err != nil {
-			return o.fault(err)
-		}
-		return o.print(w, resp, func(w io.Writer) { writeStatus(w, resp) })
-	})
-}
-
-// writeStatus writes a server's state for people.
-func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush() //nolint:errcheck // of a builder
-	fmt.Fprintf(t, "version\t%s\n", s.GetVersion())
-	fmt.Fprintf(t, "started\t%s\n", s.GetStartTime().AsTime().Format(time.RFC3339))
-	fmt.Fprintf(t, "configuration\t%s since %s\n", s.GetConfigGeneration(), s.GetConfigTime().AsTime().Format(time.RFC3339))
-	if s.GetReloadError() != "" {
-		fmt.Fprintf(t, "not taken up\t%s\n", strings.ReplaceAll(s.GetReloadError(), "\n", "\n\t"))
-	}
-	fmt.Fprintf(t, "tokens\t%d minted, %d handed out again, %d requests failed\n", s.GetMinted(), s.GetReused(), s.GetFailed())
-	fmt.Fprintf(t, "watches\t%d\n", s.GetWatches())
-	fmt.Fprintf(t, "\nKEY\tKID\tBACKEND\tSTATE\n")
-	for _, k := range s.GetKeys() {
-		state := stateText(k)
-		if len(k.GetMembers()) == 0 {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.GetName(), cmp.Or(k.GetKid(), "-"), k.GetBackend(), state)
-			continue
-		}
-		healthy := 0
-		for _, m := range k.GetMembers() {
-			if m.GetHealthy() {
-				healthy++
-			}
-		}
-		if !k.GetHealthy() {
-			state = k.GetReason() // the places say the rest
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d of %d\t%s\n", k.GetName(), cmp.Or(k.GetKid(), "-"), healthy, len(k.GetMembers()), state)
-		for _, m := range k.GetMembers() {
-			state := stateText(m)
-			if m.GetHealthy() && m.GetLatency() != nil {
-				state += " in " + m.GetLatency().AsDuration().Round(10*time.Microsecond).String()
-			}
-			if m.GetFirst() {
-				state += ", asked first"
-			}
-			fmt.Fprintf(t, "\t\t%s\t%s\n", m.GetBackend(), state)
-		}
-	}
-	writeCertificates(t, s.GetCertificates())
-	if len(s.GetDisabled()) > 0 {
-		fmt.Fprintf(t, "\nSTOPPED\tSINCE\tBY\tWHY\n")
-		for _, d := range s.GetDisabled() {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", targetText(d.GetTarget()), d.GetTime().AsTime().Format(time.RFC3339), d.GetBy(), d.GetReason())
-		}
-	}
-	writeAlive(t, s.GetAlive())
-}
-
-// stateText says whether a key, or one place of it, can sign.
-func stateText(k interface {
-	GetHealthy() bool
-	GetReason() string
-	GetError() string
-},
-) string {
-	if k.GetHealthy() {
-		return "can sign"
-	}
-	return k.GetReason() + ": " + k.GetError()
-}
-
-// writeCertificates writes until when the TLS listeners' certificates are valid.
-func writeCertificates(w io.Writer, certificates []*jotsmithv1.CertificateStatus) {
-	if len(certificates) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\nCERTIFICATE\tFROM\tUNTIL\tSTATE\n")
-	for _, c := range certificates {
-		from, state := "file", "fine"
-		if c.GetSpiffeId() != "" {
-			from = c.GetSpiffeId()
-			state = "callers of " + strings.Join(c.GetTrustDomains(), ", ")
-		}
-		switch {
-		case c.GetError() != "":
-			state = c.GetError()
-		case time.Now().After(c.GetExpireTime().AsTime()):
-			state = "has expired"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.GetAddress(), from, c.GetExpireTime().AsTime().Format(time.RFC3339), state)
-	}
-}
-
-// writeAlive writes which tokens can still be valid.
-func writeAlive(w io.Writer, alive []*jotsmithv1.Alive) {
-	if len(alive) == 0 {
-		return
-	}
-	fmt.Fprintf(w, "\nSTILL VALID\tKID\tTOKENS\tUNTIL\tTO REVOKE THE KEY\n")
-	for _, a := range alive {
-		revoke := a.GetRevocationUrl()
-		if revoke == "" {
-			revoke = "-"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.GetProfile(), a.GetKid(), a.GetCount(), a.GetNewestExpireTime().AsTime().Format(time.RFC3339), revoke)
-	}
 }
 
 func targetText(t *jotsmithv1.Target) string {

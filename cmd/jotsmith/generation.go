@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/service"
@@ -56,8 +57,10 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: %w", name, err)
 		}
+		scheme, _, _ := strings.Cut(b.GetUri(), ":")
 		stores[name] = signer.Store{
 			Backend:     backend,
+			Scheme:      scheme,
 			Metrics:     books.counted.Backend(name),
 			MaxInFlight: int(b.GetMaxInFlight()),
 			MaxQueue:    int(b.GetMaxQueue()),

@@ -42,15 +42,8 @@ func (s *server) state() metrics.State {
 	reloads := s.reloader.report()
 	state.TakenUp, state.LastReload, state.LastRefused = reloads.Since, reloads.Last, reloads.Err != nil
 	state.Reloads, state.RefusedReloads = reloads.Taken, reloads.Refused
-	for i, trust := range s.reloader.trusts {
-		if trust == nil {
-			continue
-		}
-		if certificate := trust.Certificate(); certificate != nil {
-			state.Certificates = append(state.Certificates, metrics.Certificate{
-				Listener: s.listeners[i].name, NotAfter: certificate.NotAfter,
-			})
-		}
+	for _, c := range s.reloader.certificates() {
+		state.Certificates = append(state.Certificates, metrics.Certificate{Listener: c.Address, NotAfter: c.NotAfter})
 	}
 	if published := s.reloader.published; published != nil {
 		state.Certificates = append(state.Certificates, metrics.Certificate{

@@ -60,7 +60,8 @@ type Metrics struct {
 // method counts the calls of one method.
 type method struct {
 	ok               prometheus.Counter
-	answered, failed prometheus.Observer // nil for a stream
+	errors           atomic.Int64
+	answered, failed prometheus.Histogram // nil for a stream
 }
 
 // profile counts the tokens of one profile.
@@ -113,9 +114,11 @@ func New(cfg Config) *Metrics {
 	m.profiles.Store(&map[string]*profile{})
 	m.build.WithLabelValues(cfg.Version, runtime.Version()).Set(1)
 	for _, name := range cfg.Calls {
-		m.methods[name] = &method{
-			m.calls.WithLabelValues(name, "OK"), m.durations.WithLabelValues(name, "ok"), m.durations.WithLabelValues(name, "failed"),
-		}
+		answered, failed := m.durations.WithLabelValues(name, "ok"), m.durations.WithLabelValues(name, "failed")
+		known := &method{ok: m.calls.WithLabelValues(name, "OK")}
+		known.answered, _ = answered.(prometheus.Histogram) // as its documentation says
+		known.failed, _ = failed.(prometheus.Histogram)
+		m.methods[name] = known
 	}
 	for _, reason := range cfg.Reasons {
 		m.reasons[reason] = m.failures.WithLabelValues(reason) // so that the first failure is an increase
@@ -159,6 +162,7 @@ func (m *Metrics) Call(name, code, reason string, took time.Duration) {
 	if reason == "" {
 		known.ok.Inc()
 	} else {
+		known.errors.Add(1)
 		m.calls.WithLabelValues(name, code).Inc()
 		m.Failure(reason)
 		observer = known.failed

@@ -10,7 +10,7 @@ import (
 // that have a store of its name. A nil Backend counts nothing.
 type Backend struct {
 	signatures prometheus.Counter
-	times      prometheus.Observer
+	times      prometheus.Histogram
 	errors     map[string]prometheus.Counter // by kind
 }
 
@@ -24,11 +24,8 @@ func (m *Metrics) Backend(name string) *Backend {
 	defer m.mu.Unlock()
 	b, ok := m.backends[name]
 	if !ok {
-		b = &Backend{
-			signatures: m.signatures.WithLabelValues(name),
-			times:      m.storeTimes.WithLabelValues(name),
-			errors:     map[string]prometheus.Counter{},
-		}
+		b = &Backend{signatures: m.signatures.WithLabelValues(name), errors: map[string]prometheus.Counter{}}
+		b.times, _ = m.storeTimes.WithLabelValues(name).(prometheus.Histogram) // as its documentation says
 		for _, kind := range m.kinds {
 			b.errors[kind] = m.backendErrors.WithLabelValues(name, kind)
 		}

@@ -90,7 +90,7 @@ func newLookup(state func() State) *lookup {
 		lastRefused: desc("jotsmith_config_last_reload_refused", "1 where the configuration that was read last was refused, and the one before goes on."),
 		reloads:     desc("jotsmith_config_reloads_total", "Configurations that were read, the first included, by result (taken_up or refused).", "result"),
 		certificates: desc("jotsmith_certificate_expiry_timestamp_seconds",
-			"When the certificate ends that a listener shows.", "listener"),
+			"When the certificate ends that a listener shows; 0 where it has none yet.", "listener"),
 	}
 }
 

@@ -12,28 +12,30 @@ const unknownKind = "other"
 
 // failureKind is a failure and the word by which it is counted.
 type failureKind struct {
-	is   error // what errors.Is finds
-	word string
+	is      error // what errors.Is finds
+	word    string
+	stores  bool // the store as a whole is away, whichever key is asked for
+	callers bool // it lies with the caller alone
 }
 
 // failureKinds returns all of them, first match first.
 func failureKinds() []failureKind {
 	return []failureKind{
-		{ErrOverloaded, "overloaded"},
-		{ErrNoTime, "no_time"},
-		{backends.ErrThrottled, "throttled"},
-		{backends.ErrUnavailable, "unavailable"},
-		{backends.ErrKeyNotFound, "key_not_found"},
-		{backends.ErrKeyDisabled, "key_disabled"},
-		{backends.ErrAccessDenied, "access_denied"},
-		{backends.ErrKeyUnsuitable, "key_unsuitable"},
-		{backends.ErrKeyMismatch, "key_mismatch"},
-		{backends.ErrPINIncorrect, "pin_incorrect"},
-		{backends.ErrPINLocked, "pin_locked"},
-		{backends.ErrSignatureInvalid, "signature_invalid"},
-		{backends.ErrClosed, "closed"},
-		{context.Canceled, "cancelled"},
-		{context.DeadlineExceeded, "deadline"},
+		{is: ErrOverloaded, word: "overloaded"},
+		{is: ErrNoTime, word: "no_time", callers: true},
+		{is: backends.ErrThrottled, word: "throttled", stores: true},
+		{is: backends.ErrUnavailable, word: "unavailable", stores: true},
+		{is: backends.ErrKeyNotFound, word: "key_not_found"},
+		{is: backends.ErrKeyDisabled, word: "key_disabled"},
+		{is: backends.ErrAccessDenied, word: "access_denied"},
+		{is: backends.ErrKeyUnsuitable, word: "key_unsuitable"},
+		{is: backends.ErrKeyMismatch, word: "key_mismatch"},
+		{is: backends.ErrPINIncorrect, word: "pin_incorrect", stores: true},
+		{is: backends.ErrPINLocked, word: "pin_locked", stores: true},
+		{is: backends.ErrSignatureInvalid, word: "signature_invalid"},
+		{is: backends.ErrClosed, word: "closed"},
+		{is: context.Canceled, word: "cancelled", callers: true},
+		{is: context.DeadlineExceeded, word: "deadline", callers: true},
 	}
 }
 
@@ -46,12 +48,12 @@ func Kinds() []string {
 	return words
 }
 
-// kindOf is the word by which a failure is counted.
-func kindOf(err error) string {
+// kindOf is what a failure is counted as.
+func kindOf(err error) failureKind {
 	for _, row := range failureKinds() {
 		if errors.Is(err, row.is) {
-			return row.word
+			return row
 		}
 	}
-	return unknownKind
+	return failureKind{word: unknownKind}
 }

@@ -70,17 +70,17 @@ func (m *member) why() error {
 func (m *member) sign(ctx context.Context, caller string, digest backends.Digest, patience time.Duration) (backends.Signature, error) {
 	signature, err := m.ask(ctx, caller, digest, patience)
 	if err != nil {
-		m.store.Metrics.Failed(kindOf(err))
+		m.store.failed(err)
 		if !m.several || !errors.Is(err, errNoAnswer) { // which late has judged
 			m.failed(err)
 		}
 		return backends.Signature{}, err
 	}
 	if err := m.key.verify(m, signature, digest); err != nil {
-		m.store.Metrics.Failed(kindOf(err))
+		m.store.failed(err)
 		return backends.Signature{}, err
 	}
-	m.store.Metrics.Signed()
+	m.store.signed()
 	if m.fault.Load() != nil {
 		m.recovered()
 	}
@@ -186,7 +186,7 @@ func (m *member) prove(ctx context.Context) error {
 	defer cancel()
 	info, err := m.store.Backend.Describe(ctx, m.ID)
 	if err != nil {
-		m.store.Metrics.Failed(kindOf(err))
+		m.store.failed(err)
 		m.failed(err)
 		return err
 	}
@@ -219,7 +219,7 @@ func (m *member) pin(info backends.KeyInfo) error {
 		return nil
 	}
 	if mismatch, ok := errors.AsType[*backends.Error](err); ok {
-		m.store.Metrics.Failed(kindOf(err))
+		m.store.failed(err)
 		return m.latch(mismatch)
 	}
 	return err

@@ -37,10 +37,11 @@ var (
 // Store is a key store with its bounds.
 type Store struct {
 	Backend     backends.KeyBackend
-	Metrics     *metrics.Backend
-	MaxInFlight int           // signatures under way at once
-	MaxQueue    int           // calls that may wait beyond those, served round robin by caller
-	MinTime     time.Duration // least time left when the turn comes; not asked of keys in process
+	Scheme      string           // of its URI, for operators
+	Metrics     *metrics.Backend // nil counts nothing
+	MaxInFlight int              // signatures under way at once
+	MaxQueue    int              // calls that may wait beyond those, served round robin by caller
+	MinTime     time.Duration    // least time left when the turn comes; not asked of keys in process
 }
 
 // Key is a signing key as configured. Its members are the same key pair in one

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jotsmith/jotsmith/service/claims"
-	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
 // Header returns the JOSE header that Sign would give a set. It is ErrNotReady
@@ -142,12 +141,27 @@ func (s *Signer) Latched(name string) bool {
 	return true
 }
 
-// Stores returns what each store is busy with, by name.
-func (s *Signer) Stores() []metrics.BackendState {
-	stores := make([]metrics.BackendState, 0, len(s.stores))
+// StoreStatus is the state of a store.
+type StoreStatus struct {
+	Store
+	Name              string
+	InFlight, Waiting int
+	Healthy           bool  // it was there when it was last asked; a fault of one key is none of the store
+	Fault             error // the newest failure, whosesoever; nil where there was none
+	FaultTime         time.Time
+}
+
+// Stores returns the state of each store, by name.
+func (s *Signer) Stores() []StoreStatus {
+	stores := make([]StoreStatus, 0, len(s.stores))
 	for _, name := range slices.Sorted(maps.Keys(s.stores)) {
-		inFlight, waiting := s.stores[name].busy()
-		stores = append(stores, metrics.BackendState{Name: name, InFlight: inFlight, Waiting: waiting})
+		st := s.stores[name]
+		status := StoreStatus{Store: st.Store, Name: name, Healthy: !st.away.Load()}
+		status.InFlight, status.Waiting = st.busy()
+		if last := st.last.Load(); last != nil {
+			status.Fault, status.FaultTime = last.err, last.time
+		}
+		stores = append(stores, status)
 	}
 	return stores
 }

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"context"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // store is a key store with its gate: so many calls inside, so many waiting.
@@ -16,11 +18,20 @@ type store struct {
 	Store
 	leave func()
 
+	away atomic.Bool                // when it was last asked
+	last atomic.Pointer[storeFault] // nil where there was none
+
 	mu      sync.Mutex
 	free    int              // turns that nobody has; 0 while somebody waits
 	waiting int              // in all lines
 	lines   map[string]*line // by caller; none is empty
 	order   list.List        // of *line: whose turn is next stands first
+}
+
+// storeFault is a failure of a store or before it.
+type storeFault struct {
+	err  error
+	time time.Time
 }
 
 // line is the calls of one caller that wait.
@@ -148,6 +159,27 @@ func (s *store) drop(w *waiter) {
 	if w.line.waiters.Len() == 0 {
 		s.order.Remove(w.line.place)
 		delete(s.lines, w.line.caller)
+	}
+}
+
+// failed takes note of a failure. What its caller did not wait for is none.
+func (s *store) failed(err error) {
+	kind := kindOf(err)
+	s.Metrics.Failed(kind.word)
+	if kind.callers {
+		return
+	}
+	s.last.Store(&storeFault{err, time.Now()})
+	if kind.stores {
+		s.away.Store(true)
+	}
+}
+
+// signed takes note of a signature.
+func (s *store) signed() {
+	s.Metrics.Signed()
+	if s.away.Load() {
+		s.away.Store(false)
 	}
 }
 

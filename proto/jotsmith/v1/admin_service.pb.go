@@ -92,7 +92,32 @@ type StatusResponse struct {
 	// How many watches are open.
 	Watches int64 `protobuf:"varint,14,opt,name=watches,proto3" json:"watches,omitempty"`
 	// The certificates of the TLS listeners, in the order of the configuration.
-	Certificates  []*CertificateStatus `protobuf:"bytes,15,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	Certificates []*CertificateStatus `protobuf:"bytes,15,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Whether any key can sign, which is what grpc.health.v1 says of the server.
+	Serving bool `protobuf:"varint,16,opt,name=serving,proto3" json:"serving,omitempty"`
+	// The key stores, ordered by name.
+	Backends []*BackendStatus `protobuf:"bytes,17,rep,name=backends,proto3" json:"backends,omitempty"`
+	// The newest failures, the newest first, each kind once: at most 32.
+	Errors []*RecentError `protobuf:"bytes,18,rep,name=errors,proto3" json:"errors,omitempty"`
+	// The methods that callers can call.
+	Methods []*MethodStatus `protobuf:"bytes,19,rep,name=methods,proto3" json:"methods,omitempty"`
+	// The upper bounds of the ranges that durations are counted in, in seconds,
+	// ascending.
+	DurationBounds []float64 `protobuf:"fixed64,20,rep,packed,name=duration_bounds,json=durationBounds,proto3" json:"duration_bounds,omitempty"`
+	// The profiles, ordered by name.
+	Profiles []*ProfileStatus `protobuf:"bytes,21,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	// The callers who ask most, ordered by what they got: at most 1024. Others are
+	// forgotten, and counted anew when they come again.
+	Callers []*CallerStatus `protobuf:"bytes,22,rep,name=callers,proto3" json:"callers,omitempty"`
+	// How many calls are under way, watches aside.
+	CallsInFlight int64 `protobuf:"varint,23,opt,name=calls_in_flight,json=callsInFlight,proto3" json:"calls_in_flight,omitempty"`
+	// How many calls were refused because too many were under way. They are not
+	// among those that failed.
+	GateRefusals int64 `protobuf:"varint,24,opt,name=gate_refusals,json=gateRefusals,proto3" json:"gate_refusals,omitempty"`
+	// How many requests were refused by their grant's quota.
+	QuotaRefusals int64 `protobuf:"varint,25,opt,name=quota_refusals,json=quotaRefusals,proto3" json:"quota_refusals,omitempty"`
+	// How many tokens are kept for reuse.
+	KeptTokens    int64 `protobuf:"varint,26,opt,name=kept_tokens,json=keptTokens,proto3" json:"kept_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -230,6 +255,83 @@ func (x *StatusResponse) GetCertificates() []*CertificateStatus {
 		return x.Certificates
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetServing() bool {
+	if x != nil {
+		return x.Serving
+	}
+	return false
+}
+
+func (x *StatusResponse) GetBackends() []*BackendStatus {
+	if x != nil {
+		return x.Backends
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetErrors() []*RecentError {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetMethods() []*MethodStatus {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetDurationBounds() []float64 {
+	if x != nil {
+		return x.DurationBounds
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetProfiles() []*ProfileStatus {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetCallers() []*CallerStatus {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetCallsInFlight() int64 {
+	if x != nil {
+		return x.CallsInFlight
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetGateRefusals() int64 {
+	if x != nil {
+		return x.GateRefusals
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetQuotaRefusals() int64 {
+	if x != nil {
+		return x.QuotaRefusals
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetKeptTokens() int64 {
+	if x != nil {
+		return x.KeptTokens
+	}
+	return 0
 }
 
 // CertificateStatus is the certificate that a TLS listener shows.
@@ -1102,8 +1204,8 @@ var File_jotsmith_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/v1/admin_service.proto\x12\vjotsmith.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xe2\x04\n" +
+	"\x1fjotsmith/v1/admin_service.proto\x12\vjotsmith.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fjotsmith/v1/server_status.proto\"\x0f\n" +
+	"\rStatusRequest\"\xc6\b\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -1122,7 +1224,19 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\x06reused\x18\f \x01(\x03R\x06reused\x12\x16\n" +
 	"\x06failed\x18\r \x01(\x03R\x06failed\x12\x18\n" +
 	"\awatches\x18\x0e \x01(\x03R\awatches\x12B\n" +
-	"\fcertificates\x18\x0f \x03(\v2\x1e.jotsmith.v1.CertificateStatusR\fcertificates\"\xc2\x01\n" +
+	"\fcertificates\x18\x0f \x03(\v2\x1e.jotsmith.v1.CertificateStatusR\fcertificates\x12\x18\n" +
+	"\aserving\x18\x10 \x01(\bR\aserving\x126\n" +
+	"\bbackends\x18\x11 \x03(\v2\x1a.jotsmith.v1.BackendStatusR\bbackends\x120\n" +
+	"\x06errors\x18\x12 \x03(\v2\x18.jotsmith.v1.RecentErrorR\x06errors\x123\n" +
+	"\amethods\x18\x13 \x03(\v2\x19.jotsmith.v1.MethodStatusR\amethods\x12'\n" +
+	"\x0fduration_bounds\x18\x14 \x03(\x01R\x0edurationBounds\x126\n" +
+	"\bprofiles\x18\x15 \x03(\v2\x1a.jotsmith.v1.ProfileStatusR\bprofiles\x123\n" +
+	"\acallers\x18\x16 \x03(\v2\x19.jotsmith.v1.CallerStatusR\acallers\x12&\n" +
+	"\x0fcalls_in_flight\x18\x17 \x01(\x03R\rcallsInFlight\x12#\n" +
+	"\rgate_refusals\x18\x18 \x01(\x03R\fgateRefusals\x12%\n" +
+	"\x0equota_refusals\x18\x19 \x01(\x03R\rquotaRefusals\x12\x1f\n" +
+	"\vkept_tokens\x18\x1a \x01(\x03R\n" +
+	"keptTokens\"\xc2\x01\n" +
 	"\x11CertificateStatus\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1215,7 +1329,12 @@ var file_jotsmith_v1_admin_service_proto_goTypes = []any{
 	(*EnableRequest)(nil),         // 12: jotsmith.v1.EnableRequest
 	(*EnableResponse)(nil),        // 13: jotsmith.v1.EnableResponse
 	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*BackendStatus)(nil),         // 15: jotsmith.v1.BackendStatus
+	(*RecentError)(nil),           // 16: jotsmith.v1.RecentError
+	(*MethodStatus)(nil),          // 17: jotsmith.v1.MethodStatus
+	(*ProfileStatus)(nil),         // 18: jotsmith.v1.ProfileStatus
+	(*CallerStatus)(nil),          // 19: jotsmith.v1.CallerStatus
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_jotsmith_v1_admin_service_proto_depIdxs = []int32{
 	14, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
@@ -1224,29 +1343,34 @@ var file_jotsmith_v1_admin_service_proto_depIdxs = []int32{
 	6,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
 	7,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
 	2,  // 5: jotsmith.v1.StatusResponse.certificates:type_name -> jotsmith.v1.CertificateStatus
-	14, // 6: jotsmith.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 7: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
-	15, // 8: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
-	5,  // 9: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
-	14, // 10: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
-	14, // 11: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
-	15, // 12: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
-	5,  // 13: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
-	7,  // 14: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
-	5,  // 15: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
-	0,  // 16: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
-	8,  // 17: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
-	10, // 18: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
-	12, // 19: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
-	1,  // 20: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
-	9,  // 21: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
-	11, // 22: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
-	13, // 23: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
-	20, // [20:24] is the sub-list for method output_type
-	16, // [16:20] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	15, // 6: jotsmith.v1.StatusResponse.backends:type_name -> jotsmith.v1.BackendStatus
+	16, // 7: jotsmith.v1.StatusResponse.errors:type_name -> jotsmith.v1.RecentError
+	17, // 8: jotsmith.v1.StatusResponse.methods:type_name -> jotsmith.v1.MethodStatus
+	18, // 9: jotsmith.v1.StatusResponse.profiles:type_name -> jotsmith.v1.ProfileStatus
+	19, // 10: jotsmith.v1.StatusResponse.callers:type_name -> jotsmith.v1.CallerStatus
+	14, // 11: jotsmith.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 12: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
+	20, // 13: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
+	5,  // 14: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
+	14, // 15: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
+	14, // 16: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
+	20, // 17: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
+	5,  // 18: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
+	7,  // 19: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
+	5,  // 20: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
+	0,  // 21: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
+	8,  // 22: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
+	10, // 23: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
+	12, // 24: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
+	1,  // 25: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
+	9,  // 26: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
+	11, // 27: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
+	13, // 28: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
+	25, // [25:29] is the sub-list for method output_type
+	21, // [21:25] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_v1_admin_service_proto_init() }
@@ -1254,6 +1378,7 @@ func file_jotsmith_v1_admin_service_proto_init() {
 	if File_jotsmith_v1_admin_service_proto != nil {
 		return
 	}
+	file_jotsmith_v1_server_status_proto_init()
 	file_jotsmith_v1_admin_service_proto_msgTypes[5].OneofWrappers = []any{
 		(*Target_Key)(nil),
 		(*Target_Profile)(nil),
