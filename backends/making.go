@@ -59,10 +59,11 @@ type Making struct {
 	// the store does not know is refused with [ErrNotMade].
 	Settings map[string]string
 
-	// Prove is asked once about the new key, by the id under which a KeyBackend
-	// over the same URI knows it at that moment. It comes before the last step
-	// that gives the key its lasting id, where the store has such a step. Its
-	// error undoes the making.
+	// Prove is asked about the new key, by the id under which a KeyBackend over
+	// the same URI knows it at that moment. It comes before the step that gives
+	// the key its lasting id, where the store has such a step. Its error undoes
+	// the making, unless the store may only not know the key yet: then it is
+	// asked again.
 	Prove func(ctx context.Context, id string) error
 
 	// Random is where the secrets come from that the program itself makes:

@@ -91,17 +91,24 @@ var faultModule struct {
 
 func newFaultHSM(t testing.TB) *faultHSM {
 	t.Helper()
-	faultModule.once.Do(func() { faultModule.code = compileFaultModule(t) })
+	faultModule.once.Do(func() { faultModule.code = compileModule(t, "faultmodule", "-lpthread") })
 	if faultModule.code == nil {
 		t.Fatal("the fault module could not be compiled, see the first test")
 	}
 	dir := t.TempDir()
 	h := &faultHSM{module: filepath.Join(dir, "fault.so"), control: filepath.Join(dir, "control"), pinFile: filepath.Join(dir, "pin")}
 	write(t, h.module, string(faultModule.code), 0o700)
-	write(t, h.control, strings.Repeat("\x00", 4*wordsLen), 0o600)
 	h.setPIN(t, faultPIN)
+	h.words = mapWords(t, h.control)
+	h.set(wordTriesLeft, allTries)
+	return h
+}
 
-	f, err := os.OpenFile(h.control, os.O_RDWR, 0)
+// mapWords makes the file of words that a module of ours is told by.
+func mapWords(t testing.TB, control string) []uint32 {
+	t.Helper()
+	write(t, control, strings.Repeat("\x00", 4*wordsLen), 0o600)
+	f, err := os.OpenFile(control, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,17 +118,17 @@ func newFaultHSM(t testing.TB) *faultHSM {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Munmap(mapped) })
-	h.words = unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(mapped))), wordsLen)
-	h.set(wordTriesLeft, allTries)
-	return h
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(mapped))), wordsLen)
 }
 
-func compileFaultModule(t testing.TB) []byte {
+// compileModule makes a library of testdata/NAME/NAME.c.
+func compileModule(t testing.TB, name string, flags ...string) []byte {
 	t.Helper()
 	include := strings.TrimSpace(string(tool(t, "go", "golang", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11")))
-	out := filepath.Join(t.TempDir(), "fault.so")
-	tool(t, "cc", "gcc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I", include, "-o", out,
-		"testdata/faultmodule/faultmodule.c", "-lpthread")
+	out := filepath.Join(t.TempDir(), name+".so")
+	tool(t, "cc", "gcc", append([]string{
+		"-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I", include, "-o", out, "testdata/" + name + "/" + name + ".c",
+	}, flags...)...)
 	code, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)

@@ -260,7 +260,9 @@ func (j *job) make(ctx context.Context, s *session) error {
 	if err == nil {
 		err = j.check(s)
 	}
-	if err != nil {
+	// The caller may have left while the module did not return: then nobody will
+	// prove the key.
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return j.takeAway(s, err)
 	}
 	return nil

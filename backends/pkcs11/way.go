@@ -174,23 +174,12 @@ func (w way) take(s *session, j *job) (p11.ObjectHandle, error) {
 	if refusesParameter(err) {
 		handle, err = w.unwrap(s, j, oaep{sha1.New(), p11.CKM_SHA_1, p11.CKG_MGF1_SHA1}, public, private, ephemeral, wrapped) //nolint:gosec // see the import
 	}
-	if err != nil && !errors.Is(err, errLost) {
-		return 0, &wayError{w.name, err}
+	if _, step := judge(err); err != nil && step == rungNone {
+		return 0, fail(backends.ErrNotMade, "%w: the token lists %s and does not do this by it: "+
+			"--set wrap=NAME asks for another way, wrap=none for the last", err, w.name)
 	}
 	return handle, err
 }
-
-// wayError says how to go another way.
-type wayError struct {
-	name string
-	err  error
-}
-
-func (e *wayError) Error() string {
-	return e.err.Error() + ": the token lists " + e.name + " and does not do this by it: --set wrap=NAME asks for another way, wrap=none for the last"
-}
-
-func (e *wayError) Unwrap() error { return e.err }
 
 // oaep is how RSAES-OAEP hashes.
 type oaep struct {
