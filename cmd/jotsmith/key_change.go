@@ -45,10 +45,14 @@ func apply(data []byte, changes []change) []byte {
 	return []byte(strings.Join(lines, "\n"))
 }
 
-// moveKeys has keys of a configuration lie where s says, under the kid that they
-// have. Whatever else is said of a key stays, but which signatures are verified:
-// outside of files that is always.
-func moveKeys(data []byte, names []string, s suggested, toFile bool) ([]change, error) {
+// keyPlace is where a key of a configuration lies: the key itself, or one of its
+// members.
+type keyPlace struct{ name, backend, id string }
+
+// moveKeys has keys of a configuration lie where s says in the place of where
+// they do, under the kid that they have. Whatever else is said of a key stays,
+// but which signatures are verified: outside of files that is always.
+func moveKeys(data []byte, places []keyPlace, s suggested, toFile bool) ([]change, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		return nil, err
@@ -81,47 +85,45 @@ func moveKeys(data []byte, names []string, s suggested, toFile bool) ([]change, 
 		})
 	}
 	for name, key := range pairs(keys) {
-		if !slices.Contains(names, name.Value) {
+		i := slices.IndexFunc(places, func(p keyPlace) bool { return p.name == name.Value })
+		if i < 0 {
 			continue
 		}
 		first, last := name.Line, lastLine(key)
-		moved, err := movedKey(name, key, s, toFile)
+		moved, err := movedKey(name, key, places[i], s, toFile)
 		if err != nil {
 			return nil, err
 		}
 		changes = append(changes, change{At: "keys:", Line: first, Remove: lines[first-1 : last], Add: []string{strings.Repeat(" ", name.Column-1) + moved}})
 	}
-	if len(changes) == 0 {
-		return nil, errors.New("the keys are there already")
-	}
 	return changes, nil
 }
 
 // movedKey writes an entry of `keys` on one line.
-func movedKey(name, key *yaml.Node, s suggested, toFile bool) (string, error) {
-	moved := *key
-	moved.Style, moved.Content = yaml.FlowStyle, nil
-	moved.HeadComment, moved.LineComment, moved.FootComment = "", "", ""
-	set := map[string]*yaml.Node{"backend": {Kind: yaml.ScalarNode, Value: s.backend}, "id": quoted(s.id), "spki_sha256": quoted(s.spki)}
-	for field, value := range pairs(key) {
-		next, replaced := set[field.Value]
-		switch {
-		case field.Value == "verify" && !toFile:
-		case replaced:
-			moved.Content = append(moved.Content, field, next)
-			delete(set, field.Value)
-		default:
-			moved.Content = append(moved.Content, field, value)
+func movedKey(name, key *yaml.Node, from keyPlace, s suggested, toFile bool) (string, error) {
+	strip(key)
+	place := map[string]*yaml.Node{"backend": {Kind: yaml.ScalarNode, Value: s.backend}, "id": quoted(s.id)}
+	set(key, "spki_sha256", quoted(s.spki))
+	if !toFile {
+		drop(key, "verify")
+	}
+	at := key
+	if members := member(key, "members"); members != nil {
+		i := slices.IndexFunc(members.Content, func(m *yaml.Node) bool {
+			backend, id := member(m, "backend"), member(m, "id")
+			return backend != nil && id != nil && backend.Value == from.backend && id.Value == from.id
+		})
+		if i < 0 {
+			return "", fmt.Errorf("the member of keys.%s that is the file is not spelled out there: change it by hand, and give --kid in the place of --config", name.Value)
 		}
+		at = members.Content[i]
 	}
-	for _, field := range slices.Sorted(maps.Keys(set)) {
-		moved.Content = append(moved.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: field}, set[field])
+	for _, field := range slices.Sorted(maps.Keys(place)) {
+		set(at, field, place[field])
 	}
-	strip(&moved)
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
-	entry := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: name.Value}, &moved}}
+	entry := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: name.Value}, key}}
 	if err := encoder.Encode(entry); err != nil {
 		return "", err
 	}
@@ -129,13 +131,36 @@ func movedKey(name, key *yaml.Node, s suggested, toFile bool) (string, error) {
 	return strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}"), nil
 }
 
+// set gives a mapping's field a value, in its place if it has one.
+func set(n *yaml.Node, field string, value *yaml.Node) {
+	for i := 0; i < len(n.Content); i += 2 {
+		if n.Content[i].Value == field {
+			n.Content[i+1] = value
+			return
+		}
+	}
+	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: field}, value)
+}
+
+func drop(n *yaml.Node, field string) {
+	for i := 0; i < len(n.Content); i += 2 {
+		if n.Content[i].Value == field {
+			n.Content = slices.Delete(n.Content, i, i+2)
+			return
+		}
+	}
+}
+
 func quoted(value string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle, Value: value}
 }
 
-// strip drops the comments, which have no place on one line.
+// strip makes a node fit for one line, which comments have no place on.
 func strip(n *yaml.Node) {
 	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	if n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode {
+		n.Style = yaml.FlowStyle
+	}
 	for _, c := range n.Content {
 		strip(c)
 	}

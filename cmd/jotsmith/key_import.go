@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,9 +153,9 @@ func (i *keyImport) run(ctx context.Context, progress io.Writer, file string) (i
 // appleFile is how Apple names the files that it lets one download once.
 const appleFile = `^[A-Za-z]+_([A-Z0-9]{10})\.p8$`
 
-// entries returns the names of the configuration's keys that are in the file;
-// none without a configuration, when the kid must be known from elsewhere.
-func (i *keyImport) entries(file string) ([]string, error) {
+// entries returns the places of the configuration's keys that are the file; none
+// without a configuration, when the kid must be known from elsewhere.
+func (i *keyImport) entries(file string) ([]keyPlace, error) {
 	if i.config == "" {
 		if match := regexp.MustCompile(appleFile).FindStringSubmatch(filepath.Base(file)); i.kid == "" && match != nil {
 			i.kid = match[1]
@@ -174,23 +176,29 @@ func (i *keyImport) entries(file string) ([]string, error) {
 	if err != nil {
 		return nil, fail(exitOperator, err)
 	}
-	var names []string
-	for _, key := range cfg.SigningKeys { // sorted by name
-		k := cfg.GetKeys()[key.Name]
-		at := keyFile(cfg.GetBackends()[k.GetBackend()].GetUri(), k.GetId())
-		if info, err := os.Stat(at); at != "" && err == nil && os.SameFile(source, info) {
-			names = append(names, key.Name)
+	var places []keyPlace
+	for _, name := range slices.Sorted(maps.Keys(cfg.GetKeys())) {
+		key := cfg.GetKeys()[name]
+		all := []keyPlace{{name, key.GetBackend(), key.GetId()}}
+		for _, m := range key.GetMembers() {
+			all = append(all, keyPlace{name, m.GetBackend(), m.GetId()})
+		}
+		for _, place := range all {
+			at := keyFile(cfg.GetBackends()[place.backend].GetUri(), place.id)
+			if info, err := os.Stat(at); at != "" && err == nil && os.SameFile(source, info) {
+				places = append(places, place)
+			}
 		}
 	}
-	if len(names) == 0 {
+	if len(places) == 0 {
 		return nil, fail(exitConfig, fmt.Errorf("no key of %s is in the file %s: give --kid in the place of --config", i.config, file))
 	}
-	return names, nil
+	return places, nil
 }
 
 // changes is what is to be changed in the configuration once the store has the
 // key of that public half.
-func (i *keyImport) changes(entries []string, public *ecdsa.PublicKey) ([]change, error) {
+func (i *keyImport) changes(entries []keyPlace, public *ecdsa.PublicKey) ([]change, error) {
 	d, err := newDescription(backends.KeyInfo{PublicKey: public})
 	if err != nil {
 		return nil, fail(exitFailure, err)
