@@ -54,12 +54,14 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 deploy/dev/kms.sh install
-deploy/dev/oidc/install.sh >/dev/null
+deploy/dev/npm.sh oidc >/dev/null
+deploy/dev/npm.sh verifiers >/dev/null
+(cd deploy/dev/verifiers && go mod download)
 
-# PyJWT and grpcio in a virtual environment: a verifier of tokens that is not
-# ours and not in Go, and a caller in another language.
+# PyJWT, joserfc and grpcio in a virtual environment: verifiers of tokens that are
+# not ours and not in Go, and a caller in another language.
 if ! cmp -s deploy/dev/requirements.txt .cache/verify/installed; then
-	echo "installing PyJWT and grpcio into .cache/verify"
+	echo "installing PyJWT, joserfc and grpcio into .cache/verify"
 	python3 -m venv --clear .cache/verify
 	.cache/verify/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/dev/requirements.txt
 	cp deploy/dev/requirements.txt .cache/verify/installed

@@ -37,11 +37,11 @@ func startReal(t *testing.T) *realProvider {
 	t.Helper()
 	const dir = "../../../deploy/dev/oidc"
 	var said bytes.Buffer
-	install := exec.CommandContext(t.Context(), dir+"/install.sh")
+	install := exec.CommandContext(t.Context(), dir+"/../npm.sh", "oidc")
 	install.Stderr = &said
 	modules, err := install.Output()
 	if err != nil {
-		t.Fatalf("deploy/dev/oidc/install.sh: %v\n%srun deploy/dev/setup.sh, then try again", err, said.Bytes())
+		t.Fatalf("deploy/dev/npm.sh: %v\n%srun deploy/dev/setup.sh, then try again", err, said.Bytes())
 	}
 	p := &realProvider{}
 	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")

@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
-# Installs the OpenID Connect provider of the tests of service/authn/oidc, npm's
-# oidc-provider, under .cache/, with every package as package-lock.json pins it
-# and none of their scripts run. Takes no time when it is there, and prints the
-# directory of its modules.
+# Installs the npm packages that a test needs, those of deploy/dev/NAME, under
+# .cache/NAME, with every package as its package-lock.json pins it and none of
+# their scripts run. Takes no time when they are there, and prints the directory
+# of the modules.
+#
+#   deploy/dev/npm.sh NAME
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-into=$root/.cache/oidc
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$root/deploy/dev/$1
+mkdir -p "$root/.cache"
+into=$(cd "$root/.cache" && pwd -P)/$1 # npm ci takes no link for its prefix
 
 installed() { cmp -s "$here/package-lock.json" "$into/installed"; }
 
 if ! installed; then
 	if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
-		echo "install.sh: node or npm is missing: run deploy/dev/setup.sh (Debian: apt-get install nodejs npm)" >&2
+		echo "npm.sh: node or npm is missing: run deploy/dev/setup.sh (Debian: apt-get install nodejs npm)" >&2
 		exit 1
 	fi
-	mkdir -p "$root/.cache"
 	if command -v flock >/dev/null; then # two at once wait for each other, where the system can
 		exec 9>"$into.lock"
 		flock 9
