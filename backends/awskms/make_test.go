@@ -1,14 +1,18 @@
 package awskms_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +167,65 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	}
 	if n := len(s.Keys()); n > 0 || s.Calls(kmsfake.CreateKey) > 0 {
 		t.Errorf("%d keys were made", n)
+	}
+}
+
+// What is sent has the shape that AWS's own model of KMS gives it: no unknown
+// member, none missing that is required, no value that an enumeration lacks. The
+// model is botocore's, of which the SDK for Go shares no code.
+func TestRequestsFitTheModelOfKMS(t *testing.T) {
+	fakeCredentials(t)
+	s, _ := startFake(t, newKey(t))
+	m := openMaker(t, s.URI())
+	if _, err := m.Generate(t.Context(), "alias/made", how(t, s.URI(), "multi-region=true", "description=for tests", "tag:team=payments")); err != nil {
+		t.Fatal(err)
+	}
+	for i, wrap := range []string{"RSA_AES_KEY_WRAP_SHA_256", "RSAES_OAEP_SHA_256"} {
+		if _, err := m.Import(t.Context(), fmt.Sprintf("alias/%d", i), private(t, newKey(t)), how(t, s.URI(), "wrap="+wrap)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests, err := json.Marshal(s.Bodies())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = `
+import base64, json, sys
+import botocore.session
+model = botocore.session.get_session().get_service_model("kms")
+
+def check(shape, value, at):
+    if shape.type_name == "structure":
+        assert isinstance(value, dict), at
+        unknown, missing = set(value) - set(shape.members), set(shape.required_members) - set(value)
+        assert not unknown and not missing, f"{at}: unknown {unknown}, missing {missing}"
+        for name in value:
+            check(shape.members[name], value[name], f"{at}.{name}")
+    elif shape.type_name == "list":
+        for item in value:
+            check(shape.member, item, f"{at}[]")
+    elif shape.type_name == "blob":
+        n = len(base64.b64decode(value, validate=True))
+        assert shape.metadata.get("min", 0) <= n <= shape.metadata.get("max", n), f"{at}: {n} bytes"
+    else:
+        kind = {"string": str, "boolean": bool, "integer": int}[shape.type_name]
+        assert isinstance(value, kind), f"{at}: {value!r}"
+        assert not getattr(shape, "enum", None) or value in shape.enum, f"{at}: {value!r} is not of {shape.enum}"
+        if kind is str:
+            assert shape.metadata.get("min", 0) <= len(value) <= shape.metadata.get("max", len(value)), f"{at}: length {len(value)}"
+
+requests = json.load(sys.stdin)
+for r in requests:
+    check(model.operation_model(r["Operation"]).input_shape, r["Body"], r["Operation"])
+print(sorted({r["Operation"] for r in requests}))
+`
+	cmd := exec.Command(filepath.Join(venvBin(t), "python"), "-c", script)
+	cmd.Env = []string{"HOME=" + t.TempDir()} // none of what the SDK for Go is told
+	cmd.Stdin = bytes.NewReader(requests)
+	out, err := cmd.CombinedOutput()
+	const want = "['CreateAlias', 'CreateKey', 'DescribeKey', 'GetParametersForImport', 'ImportKeyMaterial', 'ListKeys']\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

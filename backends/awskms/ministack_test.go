@@ -46,14 +46,7 @@ type ministack struct {
 // end of the test.
 func startMinistack(t *testing.T) *ministack {
 	t.Helper()
-	found, err := filepath.Glob("../../.cache/ministack-*/installed")
-	if err != nil || len(found) == 0 {
-		t.Fatal("the KMS emulator is not installed: run deploy/dev/kms.sh install")
-	}
-	bin, err := filepath.Abs(filepath.Join(filepath.Dir(found[len(found)-1]), "bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := venvBin(t)
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	var output bytes.Buffer
@@ -88,6 +81,20 @@ func startMinistack(t *testing.T) *ministack {
 		}
 		time.Sleep(50 * time.Millisecond) // another process starts
 	}
+}
+
+// venvBin is where deploy/dev/kms.sh installs the emulator, and botocore with it.
+func venvBin(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob("../../.cache/ministack-*/installed")
+	if err != nil || len(found) == 0 {
+		t.Fatal("the KMS emulator is not installed: run deploy/dev/kms.sh install")
+	}
+	bin, err := filepath.Abs(filepath.Join(filepath.Dir(found[len(found)-1]), "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 func freeAddr(t *testing.T) string {

@@ -19,6 +19,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,7 @@ type Server struct {
 	quota   *rate.Limiter  // nil for none
 	calls   map[string]int // by operation
 	last    Request
+	bodies  []Body
 }
 
 type key struct {
@@ -76,6 +78,12 @@ type Request struct {
 	KeyID     string
 	AccessKey string // of the request's signature
 	Region    string // of the request's signature
+}
+
+// Body is a whole request, as JSON.
+type Body struct {
+	Operation string
+	Body      json.RawMessage
 }
 
 // New serves on a free port of the loopback address. The caller closes it.
@@ -176,6 +184,19 @@ func (s *Server) Last() Request {
 	return s.last
 }
 
+func (s *Server) keepBody(operation string, body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bodies = append(s.bodies, Body{operation, slices.Clone(body)})
+}
+
+// Bodies are all requests of the operations that make keys.
+func (s *Server) Bodies() []Body {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.bodies)
+}
+
 // request is the body of Sign and GetPublicKey.
 type request struct {
 	KeyID            string `json:"KeyId"`
@@ -215,6 +236,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w = &discarded{header: http.Header{}}
 	}
 	if makes {
+		s.keepBody(operation, body)
 		making(s, w, body, fault)
 		return
 	}

@@ -33,6 +33,7 @@ type made struct {
 
 type makingOperation func(s *Server, w http.ResponseWriter, body []byte, f Fault)
 
+// makingOperations are those beside Sign and GetPublicKey.
 func makingOperations() map[string]makingOperation {
 	return map[string]makingOperation{
 		CreateKey:              strictly((*Server).createKey),
