@@ -87,8 +87,8 @@ func (s *Service) Publish(ctx context.Context) error {
 func (s *Service) refreshSite(ctx context.Context) {
 	in, before := s.current.Load(), s.site.Load()
 	var keys []publish.Key
-	for _, key := range in.Signer.Keys() {
-		keys = append(keys, in.PublishedKeys(key.Name)...)
+	for _, name := range in.Published.KeyNames() {
+		keys = append(keys, in.PublishedKeys(name)...)
 	}
 	if before != nil && before.in == in && slices.Equal(before.keys, keys) {
 		return

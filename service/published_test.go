@@ -81,7 +81,7 @@ func TestListPublishedFilesHasTheBytesThatHTTPServes(t *testing.T) {
 	if len(resp.GetFiles()) != 5 || resp.GetConfigGeneration() != servicetest.Generation {
 		t.Fatalf("%v", resp)
 	}
-	web := httptest.NewServer(publish.Handler(s.Service.Site, s.Log.Logger()))
+	web := httptest.NewServer(publish.Handler(s.Service.Site, s.Service.Metrics.Published, s.Log.Logger()))
 	defer web.Close()
 	for _, file := range resp.GetFiles() {
 		got, err := http.Get(web.URL + file.GetPath())

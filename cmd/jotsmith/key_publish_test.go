@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +12,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 )
 
 // jotsmith runs a command line and returns its exit code and what it printed.
@@ -229,5 +236,63 @@ func TestFilesAreNotWrittenInPart(t *testing.T) {
 	}
 	if code, stderr := do(); code != exitConfig || !strings.Contains(stderr, "key next") {
 		t.Errorf("without a key: %d: %s", code, stderr)
+	}
+}
+
+// scriptedFiles is a server that publishes what it is told to.
+type scriptedFiles struct {
+	jotsmithv1.UnimplementedKeyServiceServer
+	files []*jotsmithv1.PublishedFile
+}
+
+func (s *scriptedFiles) ListPublishedFiles(context.Context, *jotsmithv1.ListPublishedFilesRequest) (*jotsmithv1.ListPublishedFilesResponse, error) {
+	return &jotsmithv1.ListPublishedFilesResponse{Files: s.files}, nil
+}
+
+// publishFrom runs key publish against a server of these files.
+func publishFrom(t *testing.T, dir string, files []*jotsmithv1.PublishedFile, more ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Chdir(t.TempDir()) // a socket's path is short
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	jotsmithv1.RegisterKeyServiceServer(server, &scriptedFiles{files: files})
+	go server.Serve(listener)
+	defer server.Stop()
+	return jotsmith(t, append([]string{"key", "publish", "--to", dir, "--address", "unix:s"}, more...)...)
+}
+
+func TestKeysThatAreMissingAreLeftOutByForceAlone(t *testing.T) {
+	dir := t.TempDir()
+	files := []*jotsmithv1.PublishedFile{
+		{Path: "/.well-known/jwks.json", MediaType: "application/jwk-set+json", Content: []byte(`{"keys":[]}`), MaxAge: durationpb.New(10 * time.Second), MissingKeys: []string{"b"}},
+		{Path: "/keys/b/jwks.json", MediaType: "application/jwk-set+json", MissingKeys: []string{"b"}},
+	}
+	code, stdout, stderr := publishFrom(t, dir, files)
+	if code != exitTryAgain || stdout != "" || !strings.Contains(stderr, "not read from their stores yet: b; try again") || len(tree(t, dir)) != 0 {
+		t.Errorf("%d: %s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = publishFrom(t, dir, files, "--force")
+	if code != exitOK || !strings.Contains(stdout, "left out   "+dir+"/keys/b/jwks.json\n") || !strings.Contains(stderr, "max-age=10,") || len(tree(t, dir)) != 1 {
+		t.Errorf("forced: %d: %s%s, %v", code, stdout, stderr, tree(t, dir))
+	}
+}
+
+func TestServerCannotHaveFilesWrittenElsewhere(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "to")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", "/", "x", "../x", "/../x", "/a/../../x", "//x", "/a/./x", "/a//x", "/x/"} {
+		code, _, stderr := publishFrom(t, dir, []*jotsmithv1.PublishedFile{{Path: path, MediaType: "application/json", Content: []byte("{}")}})
+		if code != exitFailure || !strings.Contains(stderr, "which is no path of a file") || len(tree(t, parent)) != 0 {
+			t.Errorf("%q: %d: %s, %v", path, code, stderr, tree(t, parent))
+		}
+	}
+	if code, _, stderr := publishFrom(t, dir, nil); code != exitConfig || !strings.Contains(stderr, "publishes nothing") {
+		t.Errorf("nothing: %d: %s", code, stderr)
 	}
 }

@@ -28,7 +28,7 @@ type serverCertificate struct {
 // newPublisher returns the listener of the published keys, and its certificate;
 // nil where it speaks plaintext.
 func newPublisher(ctx context.Context, p *configv1.Publish, svc *service.Service, log *slog.Logger) (*listener, *serverCertificate, error) {
-	server := newHTTPServer(ctx, publish.Handler(svc.Site, log), log)
+	server := newHTTPServer(ctx, publish.Handler(svc.Site, svc.Metrics.Published, log), log)
 	server.server.IdleTimeout = publishIdleTime
 	l := &listener{address: address{network: "tcp", name: p.GetAddress()}, server: server, own: int(p.GetMaxConnections())}
 	if p.GetCertificateFile() == "" {

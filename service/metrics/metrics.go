@@ -41,6 +41,7 @@ type Metrics struct {
 	durations     *prometheus.HistogramVec // method, outcome
 	failures      *prometheus.CounterVec   // reason
 	panics        prometheus.Counter
+	published     *prometheus.CounterVec   // code
 	tokens        *prometheus.CounterVec   // profile, reused
 	signatures    *prometheus.CounterVec   // backend
 	backendErrors *prometheus.CounterVec   // backend, kind
@@ -93,6 +94,8 @@ func New(cfg Config) *Metrics {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "jotsmith_panics_total", Help: "Calls that panicked, which their callers got as INTERNAL.",
 		}),
+		published: counter("jotsmith_published_responses_total",
+			"Answers to requests for published keys over HTTP, by status.", "code"),
 		tokens: counter("jotsmith_tokens_total",
 			"Tokens handed out, by profile, and whether they were signed for an earlier request.", "profile", "reused"),
 		signatures: counter("jotsmith_backend_signatures_total",
@@ -127,7 +130,7 @@ func New(cfg Config) *Metrics {
 		m.methods[name] = &method{ok: m.calls.WithLabelValues(name, "OK")}
 	}
 	m.registry.MustRegister(
-		m.calls, m.durations, m.failures, m.panics, m.tokens, m.signatures, m.backendErrors, m.storeTimes, m.build,
+		m.calls, m.durations, m.failures, m.panics, m.published, m.tokens, m.signatures, m.backendErrors, m.storeTimes, m.build,
 		m.Audit.records, m.Audit.failures, m.Audit.flushes, newLookup(cfg.State),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -181,6 +184,10 @@ func (m *Metrics) Failure(reason string) {
 
 // Panic counts a call that panicked.
 func (m *Metrics) Panic() { m.panics.Inc() }
+
+// Published counts an answer to a request for published keys, which has one of a
+// few statuses.
+func (m *Metrics) Published(status int) { m.published.WithLabelValues(strconv.Itoa(status)).Inc() }
 
 // Token counts a token that is handed out, unless its profile is none of those
 // of the configuration any more.

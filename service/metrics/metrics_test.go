@@ -42,6 +42,7 @@ func busy() *Metrics {
 	m.Failure("NOT_GRANTED")
 	m.Failure("NO_SUCH_REASON")
 	m.Panic()
+	m.Published(304)
 	m.Token("asc", false)
 	m.Token("asc", true)
 	m.Token("no such profile", true)

@@ -74,7 +74,7 @@ func newLookup(state func() State) *lookup {
 		calls:      desc("jotsmith_calls_in_flight", "Calls under way, streams aside."),
 		gate:       desc("jotsmith_gate_refusals_total", "Calls that the gate refused because too many were under way."),
 		quota:      desc("jotsmith_quota_refusals_total", "Requests that a grant's quota refused."),
-		watches:    desc("jotsmith_watches_open", "WatchToken streams that are open."),
+		watches:    desc("jotsmith_watches_open", "WatchToken and WatchKeys streams that are open."),
 		tokens:     desc("jotsmith_cached_tokens", "Tokens that are kept for reuse."),
 		tokenBytes: desc("jotsmith_cached_tokens_bytes", "What the kept tokens take of limits.token_cache_mib."),
 		inFlight:   desc("jotsmith_backend_signatures_in_flight", "Signatures under way in a key store.", "backend"),

@@ -17,15 +17,16 @@ const (
 )
 
 // Handler answers GET, HEAD and OPTIONS for the documents of the site that site
-// returns at that moment. It is for everybody, scripts of any web page included:
+// returns at that moment, and tells count the status. It is for everybody, scripts of any web page included:
 // it takes no credentials, and all that it has is public.
 //
 // A path is known as it is written or not at all: none is cleaned, decoded or
 // redirected.
-func Handler(site func(context.Context) *Site, log *slog.Logger) http.Handler {
+func Handler(site func(context.Context) *Site, count func(status int), log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := &answer{ResponseWriter: w, code: http.StatusOK}
 		site(r.Context()).serve(answer, r)
+		count(answer.code)
 		path := r.URL.EscapedPath()
 		if answer.code == http.StatusNotFound {
 			path = "[unknown]"

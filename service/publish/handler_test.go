@@ -18,6 +18,7 @@ import (
 type shown struct {
 	site    atomic.Pointer[Site]
 	log     bytes.Buffer
+	counted []int // statuses
 	handler http.Handler
 }
 
@@ -34,7 +35,7 @@ func show(t *testing.T) *shown {
 		Issuers: []Issuer{{URL: "https://x.example", Keys: []string{"a"}}, {URL: "https://x.example/big", Keys: []string{"b"}}},
 		Keys:    []string{"away"},
 	}, keys))
-	s.handler = Handler(func(context.Context) *Site { return s.site.Load() }, slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s.handler = Handler(func(context.Context) *Site { return s.site.Load() }, func(status int) { s.counted = append(s.counted, status) }, slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	return s
 }
 
@@ -135,6 +136,9 @@ func TestRequestsGetTheirStatus(t *testing.T) {
 		{"another host", "GET", "http://evil.example" + small, nil, 200},
 	} {
 		resp := s.ask(row.method, row.target, row.headers...)
+		if got := s.counted[len(s.counted)-1]; got != resp.Code {
+			t.Errorf("%s: counted as %d", row.name, got)
+		}
 		if resp.Code != row.want {
 			t.Errorf("%s: %d, want %d", row.name, resp.Code, row.want)
 		}
