@@ -17,29 +17,36 @@ const MaxMembers = 8
 // asked: four times as long as it took lately, and never so short that a
 // collection of garbage, a lost packet or a new connection looks like silence.
 const (
-	slowest  = 4
-	minSlow  = 250 * time.Millisecond
-	silences = 3 // shorter waits without an answer that count as much
+	slowest = 4
+	minSlow = 250 * time.Millisecond
+)
+
+// When a member is out of use that does not answer all calls: each call without
+// an answer counts as ten that have one, and three such calls are too many.
+const (
+	noAnswer   = 10
+	tooSilent  = 3 * noAnswer
+	someAnswer = -1
 )
 
 // signSomewhere has a member sign a digest: the one to ask first or, where it
-// cannot, the next, as long as there is time. It never asks two at once, which
-// would double the load on the stores just when they have too much of it, and
-// no other after a signature that is wrong.
+// cannot, the next, as long as there is time. Who was cut short is asked once
+// more when there is nobody else. It never asks two at once, which would double
+// the load on the stores just when they have too much of it, and no other after
+// a signature that is wrong.
 func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.Digest) (backends.Signature, error) {
 	if len(k.members) == 1 {
-		return k.members[0].sign(ctx, caller, digest, 0)
+		return k.members[0].sign(ctx, turn{caller: caller, digest: digest})
 	}
-	var order [MaxMembers]*member
-	turns := order[:k.order(&order)]
-	limit := k.limit(ctx)
+	t := turn{caller: caller, digest: digest, limit: k.limit(ctx)}
+	var order [2 * MaxMembers]*member
+	n := k.order(&order)
+	members := order[:n]
 	var failed nowhere
-	for i, m := range turns {
-		patience := time.Duration(0)
-		if i+1 < len(turns) {
-			patience = m.patience(time.Until(limit), turns[i+1])
-		}
-		signature, err := m.sign(ctx, caller, digest, patience)
+	for i := 0; i < len(members); i++ {
+		m := members[i]
+		t.patience = m.patience(time.Until(t.limit), members[i+1:])
+		signature, err := m.sign(ctx, t)
 		if err == nil {
 			return signature, nil
 		}
@@ -47,8 +54,11 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 			return backends.Signature{}, err
 		}
 		failed.add(m, err)
-		if time.Until(limit) <= 0 {
+		if time.Until(t.limit) <= 0 {
 			break
+		}
+		if i < n && t.patience > 0 && isAny(err, errNoAnswer, ErrOverloaded) {
+			members = append(members, m)
 		}
 	}
 	return backends.Signature{}, failed.err()
@@ -56,7 +66,7 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 
 // order fills in whom to ask, one after the other: who can sign, the first of
 // them first; then who throttles; then who could not sign last.
-func (k *key) order(order *[MaxMembers]*member) (n int) {
+func (k *key) order(order *[2 * MaxMembers]*member) (n int) {
 	first := k.preferred()
 	add := func(want int) {
 		for i, m := range k.members {
@@ -129,10 +139,15 @@ func (m *member) goesBefore(other *member, listedBefore bool) bool {
 // took takes note of how long the store took. What is known from long ago counts
 // less.
 func (m *member) took(d time.Duration) {
-	m.unanswered.Store(0)
+	if m.silence.Load() > 0 {
+		m.silence.Add(someAnswer) // below 0 by the number of callers at the most
+	}
+	if m.throttled.Load() > 0 {
+		m.throttled.Store(0)
+	}
 	now := m.key.age()
 	weight := int64(8)
-	if now-time.Duration(m.asked.Swap(int64(now))) >= idleTest/2 {
+	if now-time.Duration(m.answered.Swap(int64(now))) >= idleTest/2 {
 		weight = 2
 	}
 	before := m.latency.Load()
@@ -142,21 +157,56 @@ func (m *member) took(d time.Duration) {
 	m.latency.Store(before + (int64(d)-before)/weight) // of two at once either is as good
 }
 
+// silent says whether the store is to be taken for one that answers nobody, after
+// a call that began then had no answer: when the call waited as long as any
+// should and nobody else had an answer meanwhile, or when there were too many
+// such calls of late. A call that had less time than the store takes says nothing
+// of it: no caller puts a store out of use by being in a hurry.
+func (m *member) silent(began time.Duration) bool {
+	waited := m.key.age() - began
+	if waited < m.usual() {
+		return false
+	}
+	if m.silence.Add(noAnswer) >= tooSilent {
+		return true
+	}
+	return waited >= m.slow() && time.Duration(m.answered.Load()) < began
+}
+
+// usual is how long the store may well take.
+func (m *member) usual() time.Duration { return 2 * time.Duration(m.latency.Load()) }
+
 // slow is after how long the store counts as silent.
 func (m *member) slow() time.Duration {
 	return max(slowest*time.Duration(m.latency.Load()), minSlow)
 }
 
-// patience is how much of the time that is left the member may use while another
-// could still be asked: not more than half, and so that the other has its
-// min_time. Where that is too little for it, it has all the time, and nobody is
-// asked after it; that is 0.
-func (m *member) patience(left time.Duration, next *member) time.Duration {
-	d := min(m.slow(), left/2)
+// patience is how much of the time that is left the member may use while others
+// could still be asked: until it counts as silent, but not more than half of the
+// time, or twice as long as it takes as a rule, and so that the next has its
+// min_time. Where that is too little for it, it has all the time, which is 0, and
+// nobody is asked after it.
+//
+// One that can sign, as far as is known, is not left early for others that could
+// not; and one that could not sign last has its share and no more.
+func (m *member) patience(left time.Duration, others []*member) time.Duration {
+	if len(others) == 0 {
+		return 0
+	}
+	next := others[0]
+	usual := m.usual()
+	d := max(left/2, usual)
+	ill := m.fault.Load() != nil
+	if ill {
+		d, usual = left/time.Duration(len(others)+1), 0
+	}
+	if ill || next.fault.Load() == nil {
+		d = min(d, m.slow())
+	}
 	if info := next.info.Load(); info != nil && !info.InProcess {
 		d = min(d, left-next.store.MinTime)
 	}
-	if d <= 0 || d < 2*time.Duration(m.latency.Load()) {
+	if d <= 0 || d < usual {
 		return 0
 	}
 	return d

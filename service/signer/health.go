@@ -17,7 +17,8 @@ const (
 	// idleTest is how long a member among several goes without a signature until
 	// it is tested: one that is not needed now has to be there when it is.
 	idleTest = time.Minute
-	// How long a member among several is spared that throttles.
+	// How long a member among several is spared that throttles, at first and at
+	// the most.
 	minRest = 50 * time.Millisecond
 	maxRest = 5 * time.Second
 )
@@ -133,6 +134,7 @@ func (m *member) out(err error) {
 // recovered takes note that the member signs again.
 func (m *member) recovered() {
 	if before := m.fault.Swap(nil); before != nil {
+		m.silence.Store(0)
 		if m.several {
 			m.log.Info("key can sign here")
 		}
@@ -150,10 +152,12 @@ func (m *member) lied(why *backends.Error) error {
 	return why
 }
 
-// rest spares a member that throttles for a while, where there are others.
+// rest spares a member that throttles, where there are others: for as long as it
+// says and, when it goes on throttling, each time for longer.
 func (m *member) rest(d time.Duration) {
-	if m.several {
-		m.rests.Store(int64(m.key.age() + min(max(d, minRest), maxRest)))
+	if now := m.key.age(); m.several && m.rests.Load() <= int64(now) {
+		again := min(m.throttled.Add(1), 8) - 1
+		m.rests.Store(int64(now + min(max(d, minRest<<again), maxRest)))
 	}
 }
 
@@ -188,7 +192,7 @@ func (m *member) watch(ctx context.Context) {
 			return
 		case <-m.sick:
 		case <-m.idle():
-			if m.testable() && m.key.age()-time.Duration(m.asked.Load()) >= idleTest/2 {
+			if m.testable() && m.key.age()-time.Duration(m.answered.Load()) >= idleTest/2 {
 				_ = m.probe(ctx) // failed and recovered take note
 			}
 		}

@@ -29,10 +29,11 @@ type member struct {
 	hurry   chan struct{}                    // has watch try at once
 
 	// Of members among several alone; times are those of the key's age.
-	latency    atomic.Int64 // of the store's recent answers, in nanoseconds; 0 is not known
-	asked      atomic.Int64 // when the store last answered
-	rests      atomic.Int64 // until when it is spared, because it throttled
-	unanswered atomic.Int32 // calls one after the other that had no answer in time
+	latency   atomic.Int64 // of the store's recent answers, in nanoseconds; 0 is not known
+	answered  atomic.Int64 // when the store last did
+	silence   atomic.Int32 // of late: how often it did not answer, and how often it did
+	rests     atomic.Int64 // until when it is spared, because it throttled
+	throttled atomic.Int32 // how often it rested since it last answered
 }
 
 // errNoAnswer is why a call ended that the store did not answer in time.
@@ -64,11 +65,18 @@ func (m *member) why() error {
 	return nil
 }
 
+// turn is a digest to sign.
+type turn struct {
+	caller   string
+	digest   backends.Digest
+	limit    time.Time     // when the call has to end; zero is the key's own limit
+	patience time.Duration // how much of the time until then is for this member; 0 is all of it
+}
+
 // sign has the store sign a digest and releases no signature from outside this
-// process that it has not verified. With a patience the store has so long for
-// it, of all the time that the call has.
-func (m *member) sign(ctx context.Context, caller string, digest backends.Digest, patience time.Duration) (backends.Signature, error) {
-	signature, err := m.ask(ctx, caller, digest, patience)
+// process that it has not verified.
+func (m *member) sign(ctx context.Context, t turn) (backends.Signature, error) {
+	signature, err := m.ask(ctx, t)
 	if err != nil {
 		m.store.failed(err)
 		if !m.several || !errors.Is(err, errNoAnswer) { // which late has judged
@@ -76,7 +84,7 @@ func (m *member) sign(ctx context.Context, caller string, digest backends.Digest
 		}
 		return backends.Signature{}, err
 	}
-	if err := m.key.verify(m, signature, digest); err != nil {
+	if err := m.key.verify(m, signature, t.digest); err != nil {
 		m.store.failed(err)
 		return backends.Signature{}, err
 	}
@@ -89,31 +97,33 @@ func (m *member) sign(ctx context.Context, caller string, digest backends.Digest
 
 // ask takes a turn in the store. Where the time ran out and the caller is not
 // to blame for it, the error says which of the queue and the store was slow.
-func (m *member) ask(ctx context.Context, caller string, digest backends.Digest, patience time.Duration) (backends.Signature, error) {
+func (m *member) ask(ctx context.Context, t turn) (backends.Signature, error) {
 	if m.info.Load().InProcess {
-		leave, err := m.store.enter(ctx, caller)
+		leave, err := m.store.enter(ctx, t.caller)
 		if err != nil {
 			return backends.Signature{}, err
 		}
 		defer leave()
-		return m.answer(ctx, digest)
+		return m.answer(ctx, t.digest)
 	}
 
-	limit := m.key.limit(ctx)
-	inner, cancel := within(ctx, limit, patience)
+	if t.limit.IsZero() {
+		t.limit = m.key.limit(ctx)
+	}
+	inner, cancel := t.within(ctx)
 	defer cancel()
-	leave, err := m.store.enter(inner, caller)
+	leave, err := m.store.enter(inner, t.caller)
 	if err != nil {
 		return backends.Signature{}, blame(ctx, err, ErrOverloaded)
 	}
 	defer leave()
-	if time.Until(limit) < m.store.MinTime {
+	if time.Until(t.limit) < m.store.MinTime {
 		return backends.Signature{}, ErrNoTime
 	}
-	began := time.Now()
-	signature, err := m.answer(inner, digest)
+	began := m.key.age()
+	signature, err := m.answer(inner, t.digest)
 	if err != nil {
-		return backends.Signature{}, m.late(ctx, err, time.Since(began))
+		return backends.Signature{}, m.late(ctx, err, began)
 	}
 	return signature, nil
 }
@@ -130,10 +140,11 @@ func (m *member) answer(ctx context.Context, digest backends.Digest) (backends.S
 	return signature, err
 }
 
-// within bounds a call by its limit and, with a patience, by that too.
-func within(ctx context.Context, limit time.Time, patience time.Duration) (context.Context, context.CancelFunc) {
-	if patience > 0 {
-		if sooner := time.Now().Add(patience); sooner.Before(limit) {
+// within bounds a call by the time that it has here.
+func (t turn) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := t.limit
+	if t.patience > 0 {
+		if sooner := time.Now().Add(t.patience); sooner.Before(limit) {
 			limit = sooner
 		}
 	}
@@ -152,15 +163,14 @@ func blame(caller context.Context, err, slow error) error {
 	return slow
 }
 
-// late is what a call ends with that the store failed or did not answer. A
-// member among several that is silent is out of use when it was waited for as
-// long as one has to wait for it at the most, or again and again.
-func (m *member) late(ctx context.Context, err error, waited time.Duration) error {
+// late is what a call ends with that the store failed or, since it began, did
+// not answer.
+func (m *member) late(ctx context.Context, err error, began time.Duration) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	silent := &backends.Error{Op: "sign", KeyID: m.ID, Kind: backends.ErrUnavailable, Err: errNoAnswer}
-	if m.several && (waited >= m.slow() || m.unanswered.Add(1) >= silences) {
+	if m.several && m.silent(began) {
 		m.failed(silent)
 	}
 	return blame(ctx, err, silent)
@@ -197,7 +207,7 @@ func (m *member) prove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.sign(ctx, "", canary, 0)
+	_, err = m.sign(ctx, turn{digest: canary})
 	return err
 }
 

@@ -74,6 +74,18 @@ func member(t *testing.T, s *signer.Signer, store string) signer.MemberStatus {
 	return signer.MemberStatus{}
 }
 
+// firstOf returns the store that is asked first.
+func firstOf(t *testing.T, s *signer.Signer) string {
+	t.Helper()
+	for _, m := range s.Members("k") {
+		if m.First {
+			return m.Store
+		}
+	}
+	t.Fatalf("nobody can sign: %+v", s.Members("k"))
+	return ""
+}
+
 func TestMembersSignInTheOrderOfTheConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg, stores := places(t, 3)
@@ -319,6 +331,111 @@ func TestCallersWithTimeForOneAloneFindOutToo(t *testing.T) {
 	})
 }
 
+func TestHurriedCallersPutNoPlaceOutOfUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, stores := places(t, 2)
+		for _, store := range stores {
+			store.fail(slowly(150 * time.Millisecond))
+		}
+		s := loaded(t, cfg)
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 160*time.Millisecond)
+			if _, err := s.Sign(ctx, approved(t)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("too little time for either: %v", err)
+			}
+			cancel()
+		}
+		if s.Fault("k") != nil || member(t, s, "s1").Fault != nil {
+			t.Errorf("members %+v", s.Members("k"))
+		}
+	})
+}
+
+// One answer in 250 that does not come is no silence; one in four is.
+func TestPlaceThatLosesCallsIsOutOfUseWhenItLosesMany(t *testing.T) {
+	for lost, out := range map[int]bool{250: false, 4: true} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg, stores := places(t, 2)
+			s := loaded(t, cfg)
+			var calls atomic.Int64
+			stores[0].fail(func(ctx context.Context, op, id string) error {
+				if calls.Add(1)%int64(lost) == 0 {
+					return blackHole(ctx, op, id)
+				}
+				return slowly(10*time.Millisecond)(ctx, op, id)
+			})
+			stores[1].fail(slowly(10 * time.Millisecond))
+			var wg sync.WaitGroup
+			set := approved(t)
+			for range 4 { // so that somebody has an answer while another waits
+				wg.Go(func() {
+					for range 250 {
+						if _, err := s.Sign(t.Context(), set); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if fault := member(t, s, "s1").Fault; (fault != nil) != out {
+				t.Errorf("one in %d: %v", lost, fault)
+			}
+		})
+	}
+}
+
+func TestManyCallersWhilePlacesComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, stores := places(t, 2)
+		for name, store := range cfg.Stores {
+			store.MaxInFlight, store.MaxQueue = 64, 64
+			cfg.Stores[name] = store
+		}
+		for _, store := range stores {
+			store.fail(slowly(near))
+		}
+		s := loaded(t, cfg)
+		running(t, s)
+		set := approved(t)
+		ctx, stop := context.WithCancel(t.Context())
+		var changed, total, slow atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					call, cancel := context.WithTimeout(t.Context(), time.Second)
+					began := time.Now()
+					_, err := s.Sign(call, set)
+					cancel()
+					took := time.Since(began)
+					if err != nil || took > time.Second {
+						t.Errorf("after %v: %v", took, err)
+					}
+					if total.Add(1); took > 2*near && time.Duration(time.Now().UnixNano()-changed.Load()) > 2*time.Second {
+						slow.Add(1)
+					}
+					time.Sleep(250 * time.Millisecond)
+				}
+			})
+		}
+		for i, m := range moods() {
+			bad := stores[i%2]
+			changed.Store(time.Now().UnixNano())
+			bad.fail(m.fault)
+			time.Sleep(5 * time.Second)
+			changed.Store(time.Now().UnixNano())
+			bad.fail(slowly(near))
+			time.Sleep(70 * time.Second) // it has to be back before the other goes
+		}
+		stop()
+		wg.Wait()
+		t.Logf("%d calls, %d of them slow once the fault was known", total.Load(), slow.Load())
+		if slow.Load()*1000 > total.Load() {
+			t.Errorf("%d of %d calls were slow once the fault was known", slow.Load(), total.Load())
+		}
+	})
+}
+
 func TestFullQueueGoesOnToTheNextPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg, stores := places(t, 2) // 4 in flight, 4 waiting
@@ -452,12 +569,7 @@ func TestNearPlaceIsAskedFirstAndALittleMoreOrLessMovesNothing(t *testing.T) {
 			if _, err := s.Sign(t.Context(), approved(t)); err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range s.Members("k") {
-				if m.First {
-					return m.Store
-				}
-			}
-			return ""
+			return firstOf(t, s)
 		}
 		if first() != "s2" {
 			t.Error("the far one is asked")

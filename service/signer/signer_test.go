@@ -452,12 +452,29 @@ func TestNoGoroutineOutlivesTheSigner(t *testing.T) {
 func BenchmarkSign(b *testing.B) {
 	fake := backendtest.NewFake(b, "id")
 	fake.InProcess = true
-	cfg := config(fake)
+	benchmarkSign(b, config(fake))
+}
+
+// BenchmarkSignVerified is of a key outside this process, with the time that a
+// caller gives.
+func BenchmarkSignVerified(b *testing.B) {
+	benchmarkSign(b, config(backendtest.NewFake(b, "id")))
+}
+
+func BenchmarkSignVerifiedInTwoPlaces(b *testing.B) {
+	cfg, _ := places(b, 2)
+	benchmarkSign(b, cfg)
+}
+
+func benchmarkSign(b *testing.B, cfg signer.Config) {
+	b.Helper()
 	s := loaded(b, cfg)
 	set := approved(b)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Sign(b.Context(), set); err != nil {
+		if _, err := s.Sign(ctx, set); err != nil {
 			b.Fatal(err)
 		}
 	}
