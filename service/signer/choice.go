@@ -44,8 +44,8 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 	members := order[:n]
 	var failed nowhere
 	for i := 0; i < len(members); i++ {
-		m := members[i]
-		t.patience = m.patience(time.Until(t.limit), members[i+1:])
+		m, again := members[i], i >= n
+		t.patience = m.patience(time.Until(t.limit), members[i+1:], again)
 		signature, err := m.sign(ctx, t)
 		if err == nil {
 			return signature, nil
@@ -57,7 +57,7 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 		if time.Until(t.limit) <= 0 {
 			break
 		}
-		if i < n && t.patience > 0 && isAny(err, errNoAnswer, ErrOverloaded) {
+		if !again && t.patience > 0 && isAny(err, errNoAnswer, ErrOverloaded) {
 			members = append(members, m)
 		}
 	}
@@ -188,8 +188,9 @@ func (m *member) slow() time.Duration {
 // nobody is asked after it.
 //
 // One that can sign, as far as is known, is not left early for others that could
-// not; and one that could not sign last has its share and no more.
-func (m *member) patience(left time.Duration, others []*member) time.Duration {
+// not, and nobody is who is asked again; one that could not sign last has its
+// share and no more.
+func (m *member) patience(left time.Duration, others []*member, again bool) time.Duration {
 	if len(others) == 0 {
 		return 0
 	}
@@ -200,7 +201,7 @@ func (m *member) patience(left time.Duration, others []*member) time.Duration {
 	if ill {
 		d, usual = left/time.Duration(len(others)+1), 0
 	}
-	if ill || next.fault.Load() == nil {
+	if !again && (ill || next.fault.Load() == nil) {
 		d = min(d, m.slow())
 	}
 	if info := next.info.Load(); info != nil && !info.InProcess {

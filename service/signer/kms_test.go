@@ -35,7 +35,7 @@ func regions(t *testing.T) (signer.Config, []*kmsfake.Server, string) {
 		t.Fatal(err)
 	}
 	cfg := config(nil)
-	cfg.Timeout = 2 * time.Second
+	cfg.Timeout = 5 * time.Second
 	cfg.Stores, cfg.Keys[0].Members = map[string]signer.Store{}, nil
 	var servers []*kmsfake.Server
 	arn := ""
@@ -58,7 +58,7 @@ func regions(t *testing.T) (signer.Config, []*kmsfake.Server, string) {
 	return cfg, servers, arn
 }
 
-// load has callers ask for so many tokens, each within two seconds, and returns
+// load has callers ask for so many tokens, each within five seconds, and returns
 // how long they took, in order. during runs beside it.
 func load(t *testing.T, s *signer.Signer, calls int, during func()) []time.Duration {
 	t.Helper()
@@ -70,7 +70,7 @@ func load(t *testing.T, s *signer.Signer, calls int, during func()) []time.Durat
 	for range callers {
 		wg.Go(func() {
 			for range calls / callers {
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				began := time.Now()
 				_, err := s.Sign(ctx, set)
 				d := time.Since(began)
@@ -129,7 +129,7 @@ func TestRegionThatFallsSilentUnderLoad(t *testing.T) {
 	becomes(t, s, first, func(m signer.MemberStatus) bool { return errors.Is(m.Fault, backends.ErrUnavailable) })
 	after := load(t, s, 240, nil)
 	t.Logf("p99 %v before, at the most %v while it was found out, p99 %v after", p99(before), out[len(out)-1], p99(after))
-	if most := out[len(out)-1]; most > 1900*time.Millisecond {
+	if most := out[len(out)-1]; most > 4900*time.Millisecond {
 		t.Errorf("a call took %v", most)
 	}
 	if p99(after) > 2*p99(before)+200*time.Millisecond {
@@ -148,7 +148,7 @@ func TestRegionInTrouble(t *testing.T) {
 		"resetting":  {kmsfake.Fault{Reset: true}, backends.ErrUnavailable},
 		"throttling": {kmsfake.Throttle(0), nil},
 		"denied":     {kmsfake.AccessDenied(0), backends.ErrAccessDenied},
-		"slow":       {kmsfake.Fault{Operation: kmsfake.Sign, Delay: time.Second}, backends.ErrUnavailable},
+		"slow":       {kmsfake.Fault{Operation: kmsfake.Sign, Delay: 2 * time.Second}, backends.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg, servers, _ := regions(t)

@@ -2,9 +2,12 @@ package signer_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,14 +183,28 @@ func (w *world) run(steps []step) {
 	}
 }
 
+// seeded is random bytes that are the same again.
+type seeded struct {
+	mu     sync.Mutex
+	chacha *rand.ChaCha8
+}
+
+func (s *seeded) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chacha.Read(b)
+}
+
 // explore has places change their moods between calls, for some minutes.
 func explore(t *testing.T, all []mood) {
 	rapid.Check(t, func(rt *rapid.T) {
 		count := rapid.IntRange(1, 3).Draw(rt, "places")
 		steps := drawSteps(rt, count, all)
+		seed := rapid.Uint64().Draw(rt, "seed of the jitter")
 		var w *world
 		synctest.Test(t, func(t *testing.T) {
 			cfg, stores := places(t, count)
+			cfg.Random = &seeded{chacha: rand.NewChaCha8([32]byte(binary.LittleEndian.AppendUint64(make([]byte, 24), seed)))}
 			w = &world{t: t, stores: stores, moods: make([]mood, count)}
 			for i := range stores {
 				w.set(i, moods()[0]) // each is read once: who was never read cannot sign
