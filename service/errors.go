@@ -19,6 +19,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/quota"
+	"github.com/jotsmith/jotsmith/service/rotation"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -56,6 +57,8 @@ var failureTable = []Failure{
 	{errTooManyWatches, codes.ResourceExhausted, "QUOTA_EXCEEDED", 10 * time.Second, "too many watches are open"},
 	{errTooManyCalls, codes.ResourceExhausted, "OVERLOADED", 100 * time.Millisecond, "too many calls are under way"},
 	{errConfigInvalid, codes.FailedPrecondition, "CONFIG_INVALID", 0, "the configuration was not taken up"},
+	{rotation.ErrNoVersion, codes.NotFound, "NO_SUCH_VERSION", 0, "the key has no such version"},
+	{rotation.ErrTooEarly, codes.FailedPrecondition, "TOO_EARLY", 0, "it is too early for this"},
 	{halt.ErrHalted, codes.FailedPrecondition, "DISABLED", 0, "an operator has stopped this"},
 	{audit.ErrUnavailable, codes.Unavailable, "AUDIT_UNAVAILABLE", time.Second, "the audit record cannot be written, so nothing is minted"},
 	{signer.ErrOverloaded, codes.ResourceExhausted, "OVERLOADED", 100 * time.Millisecond, "too many calls wait for the key store"},
@@ -99,8 +102,9 @@ func toStatus(err error) *status.Status {
 	}
 	for _, row := range failureTable {
 		if errors.Is(err, row.Is) {
-			if row.Is == errConfigInvalid { //nolint:errorlint // it is the row that is looked at
-				row.Message = err.Error() // which operators wrote, and they alone get
+			switch row.Is { //nolint:errorlint // it is the row that is looked at
+			case errConfigInvalid, rotation.ErrNoVersion, rotation.ErrTooEarly:
+				row.Message = err.Error() // which is of the configuration, and for operators alone
 			}
 			return row.status(row.retryInfo(err)...)
 		}

@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// verifierCache is for how long a verifier may keep the keys that it has got.
-	verifierCache = 5 * time.Minute
+	// minCache and maxCache bound for how long a verifier is told to keep the
+	// keys that it has got.
+	minCache = 5 * time.Minute
+	maxCache = time.Hour
 	// publishEvery is how often Publish looks for changes that nobody told it of.
 	publishEvery = time.Second
 )
@@ -22,15 +24,37 @@ const (
 // PublishedKeys returns the keys that verifiers of a configured key's tokens are
 // to know. It is the one answer to that question: for ListKeys and WatchKeys,
 // over HTTP and in files. There is none while the key has not been read from its
-// store, neither under this configuration nor under the one before.
+// store, neither under this configuration nor under the one before. Of a key with
+// versions it is every version that signs, will sign, or has signed a token that
+// can be valid.
 func (in *Generation) PublishedKeys(name string) []publish.Key {
+	if longest, versioned := in.VerifierCache[name]; versioned {
+		return in.publishedVersions(name, longest)
+	}
 	public, ok := in.Signer.Public(name)
 	if !ok {
 		if public, ok = in.inherited[name]; !ok {
 			return nil
 		}
 	}
-	return []publish.Key{{KID: public.KID, PublicKey: public.PublicKey, VerifierCache: verifierCache}}
+	return []publish.Key{{KID: public.KID, PublicKey: public.PublicKey, VerifierCache: minCache}}
+}
+
+// publishedVersions returns the versions of a key that verifiers are to know,
+// which keep them for longest at the most. They are told a part of that: the rest
+// is for libraries that keep keys by a clock of their own.
+func (in *Generation) publishedVersions(name string, longest time.Duration) []publish.Key {
+	const part = 24
+	cache := min(max(longest/part, minCache), maxCache)
+	var keys []publish.Key
+	for _, v := range in.Versions.Published(name) {
+		public, err := v.PublicKey()
+		if err != nil {
+			continue // it was checked when it was loaded
+		}
+		keys = append(keys, publish.Key{KID: v.KID, PublicKey: public, VerifierCache: cache})
+	}
+	return keys
 }
 
 // inherit takes over the public keys that the configuration before has read from
@@ -90,7 +114,7 @@ func (s *Service) refreshSite(ctx context.Context) {
 	for _, name := range in.Published.KeyNames() {
 		keys = append(keys, in.PublishedKeys(name)...)
 	}
-	if before != nil && before.in == in && slices.Equal(before.keys, keys) {
+	if before != nil && before.in == in && slices.EqualFunc(before.keys, keys, publish.Key.Equal) {
 		return
 	}
 	site, err := in.Published.Build(in.PublishedKeys)
@@ -99,7 +123,7 @@ func (s *Service) refreshSite(ctx context.Context) {
 		site = &publish.Site{}
 	}
 	s.site.Store(&published{site, in, keys})
-	if !in.Published.Empty() && (before == nil || !slices.Equal(before.keys, keys)) {
+	if !in.Published.Empty() && (before == nil || !slices.EqualFunc(before.keys, keys, publish.Key.Equal)) {
 		var kids []string
 		for _, key := range keys {
 			kids = append(kids, key.KID)

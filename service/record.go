@@ -14,6 +14,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/policy"
 	"github.com/jotsmith/jotsmith/service/reuse"
+	"github.com/jotsmith/jotsmith/service/rotation"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -101,6 +102,27 @@ func intent(generation string, draft claims.Draft) audit.Intent {
 		})
 	}
 	return in
+}
+
+// RecordVersion returns what has a change of a key's versions recorded before it
+// is made; log is nil where nothing is recorded.
+func RecordVersion(log *audit.Log) func(context.Context, rotation.Change) error {
+	if log == nil {
+		return func(context.Context, rotation.Change) error { return nil }
+	}
+	return func(ctx context.Context, c rotation.Change) error {
+		act := audit.Act{
+			Caller: c.By, Proof: c.Proof, Target: "key " + c.Key, Change: c.String(), KID: c.KID, Forced: c.Force, Why: c.Why,
+		}
+		switch {
+		case c.By == "":
+		case c.To == rotation.Gone:
+			act.Method = "DropKeyVersion"
+		default:
+			act.Method = "RotateKey"
+		}
+		return log.Act(ctx, act)
+	}
 }
 
 // recordReuse records that a caller gets a token that was signed for another

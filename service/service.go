@@ -21,6 +21,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/publish"
 	"github.com/jotsmith/jotsmith/service/quota"
 	"github.com/jotsmith/jotsmith/service/reuse"
+	"github.com/jotsmith/jotsmith/service/rotation"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -41,6 +42,11 @@ type Generation struct {
 	// inherited are the public keys that the configuration before has read, by
 	// the name of their key.
 	inherited map[string]signer.Public
+	// Versions has the keys rotated that have versions, and outlives the
+	// Generation; nil where none has. VerifierCache says of each of them, by its
+	// name, for how long verifiers keep it.
+	Versions      *rotation.Keeper
+	VerifierCache map[string]time.Duration
 }
 
 // Config is what New needs; all of it stays the caller's.

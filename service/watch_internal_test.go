@@ -81,7 +81,7 @@ func watchedProfile() claims.Profile {
 func newWatched(t *testing.T, profile claims.Profile) *watched {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	minted, err := ledger.Open("", time.Now(), log)
+	minted, err := ledger.Open("", rand.Reader, log)
 	if err != nil {
 		t.Fatal(err)
 	}

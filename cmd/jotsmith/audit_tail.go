@@ -97,6 +97,8 @@ func recordWords(r audit.Record) []string {
 	add("grant", r.Grant)
 	add("profile", r.Profile)
 	add("key", r.Key)
+	add("target", r.Target)
+	add("change", r.Change)
 	add("kid", r.KID)
 	add("jti", r.JTI)
 	add("token", cut(r.Token, 16))
@@ -106,6 +108,10 @@ func recordWords(r audit.Record) []string {
 	if r.Reused {
 		words = append(words, "reused")
 	}
+	if r.Forced {
+		words = append(words, "forced")
+	}
+	add("why", r.Why)
 	if r.TTL != 0 {
 		add("ttl", span(time.Duration(r.TTL*float64(time.Second))))
 	}

@@ -40,7 +40,7 @@ A SPIFFE agent is asked for the server's SVID, so run it as the user that serves
 			if !offline {
 				log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 				cfg.Audit = nil // a server that runs has it open, and only one can
-				s, err := wire(cmd.Context(), args[0], cfg, log)
+				s, err := wire(cmd.Context(), args[0], cfg, true, log)
 				if err != nil {
 					return fail(exitConfig, err)
 				}

@@ -16,6 +16,7 @@ import (
 	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/policy"
+	"github.com/jotsmith/jotsmith/service/rotation"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
@@ -24,17 +25,20 @@ import (
 type generation struct {
 	*service.Generation
 	cfg    *config.Config
+	rings  rings
 	health *generationHealth
 
 	stop    context.CancelFunc
 	watched chan struct{} // closed when the watch over the keys has ended
 }
 
-// books are where each signature of every generation is written down.
+// books are what outlives a generation: where each signature is written down, and
+// which versions of keys sign.
 type books struct {
-	records *audit.Log // nil where the configuration wants none
-	minted  *ledger.Ledger
-	counted *metrics.Metrics
+	records  *audit.Log // nil where the configuration wants none
+	minted   *ledger.Ledger
+	versions *rotation.Keeper // nil where no key has any
+	counted  *metrics.Metrics
 }
 
 // openGeneration opens the key stores of a configuration, reads every key and
@@ -69,18 +73,29 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 	}
 	keys, err := signer.New(signer.Config{
 		Stores:   stores,
-		Keys:     cfg.SigningKeys,
+		Keys:     toLoad(cfg.SigningKeys, books.versions),
 		Timeout:  cfg.GetLimits().GetRequestTimeout().AsDuration(),
 		Random:   rand.Reader,
 		Log:      log,
 		OnHealth: health.set,
-		Record:   service.NewRecorder(books.records, books.minted, cfg.Generation),
+		OnVersion: func() {
+			if books.versions != nil {
+				books.versions.Ask()
+			}
+		},
+		Record: service.NewRecorder(books.records, books.minted, cfg.Generation),
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := keys.Load(ctx); err != nil {
 		return nil, err
+	}
+	versioned := rings{cfg, keys}
+	if books.versions != nil {
+		if err := books.versions.Prepare(ctx, versioned); err != nil {
+			return nil, err
+		}
 	}
 	return &generation{
 		Generation: &service.Generation{
@@ -91,8 +106,12 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 
 			Bearers:   bearers,
 			Published: cfg.Published,
+			Versions:  books.versions,
+
+			VerifierCache: verifierCaches(cfg),
 		},
 		cfg:    cfg,
+		rings:  versioned,
 		health: health,
 	}, nil
 }

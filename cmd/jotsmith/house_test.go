@@ -36,6 +36,7 @@ func TestImportsPointDown(t *testing.T) {
 		"service/ledger":     {"service/statefile"},
 		"service/audit":      {"service/metrics", "backends"},
 		"service/halt":       {"service/statefile"},
+		"service/rotation":   {"service/statefile"},
 		"service/quota":      {"service/policy"},
 		"service/publish":    {},
 		"service/authn/oidc": {"service/authn"},
@@ -44,6 +45,7 @@ func TestImportsPointDown(t *testing.T) {
 		"service": {
 			"service/authn", "service/policy", "service/claims", "service/clock", "service/reuse",
 			"service/signer", "service/ledger", "service/audit", "service/halt", "service/quota", "service/metrics", "service/publish",
+			"service/rotation",
 			"backends", "proto/jotsmith/v1",
 		},
 		"service/authn/spiffe": {"service/authn"},

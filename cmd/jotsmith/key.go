@@ -24,9 +24,10 @@ import (
 func newKey() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Look at keys, make them, move them into a store, publish them",
+		Short: "Look at keys, make them, move them into a store, publish and rotate them",
 	}
-	group(cmd, newKeyDescribe(), newKeyList(), newKeyGenerate(), newKeyImport(), newKeyPublish())
+	group(cmd, newKeyDescribe(), newKeyList(), newKeyGenerate(), newKeyImport(), newKeyPublish(),
+		newKeyVersions(), newKeyRotate(), newKeyDrop())
 	return cmd
 }
 

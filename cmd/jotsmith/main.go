@@ -15,6 +15,9 @@
 //	jotsmith key generate URI             make a key in its store
 //	jotsmith key import FILE --to URI     move a key from a file into a store
 //	jotsmith key publish --to DIR         write the public keys as files, for a static host
+//	jotsmith key versions                 say which version of each key signs
+//	jotsmith key rotate NAME              have the next version of a key sign
+//	jotsmith key drop NAME KID            publish a version of a key no more
 //	jotsmith grants test --as CALLER      say what a caller may mint, without a server
 //	jotsmith grants replay PATH           say which recorded tokens a file would refuse
 //	jotsmith audit verify PATH            follow the chain of an audit record

@@ -31,6 +31,7 @@ type reloader struct {
 	health  *keyHealth
 	log     *slog.Logger
 
+	books     books
 	tokenKeys *oidc.Keys             // of the issuers, which outlive a generation
 	trusts    []*authn.Trust         // of the listeners, in their order; nil for a Unix socket
 	sources   map[int]*spiffe.Source // of the listeners with an agent, by their place
@@ -44,9 +45,9 @@ type reloader struct {
 	listeners atomic.Pointer[configv1.Config] // whose files are watched
 }
 
-func newReloader(file string, first *generation, svc *service.Service, health *keyHealth, tokenKeys *oidc.Keys, log *slog.Logger) *reloader {
+func newReloader(file string, first *generation, svc *service.Service, health *keyHealth, books books, tokenKeys *oidc.Keys, log *slog.Logger) *reloader {
 	r := &reloader{
-		file: file, service: svc, health: health, log: log, tokenKeys: tokenKeys, current: first,
+		file: file, service: svc, health: health, log: log, books: books, tokenKeys: tokenKeys, current: first,
 		requests: make(chan chan<- error),
 		sources:  map[int]*spiffe.Source{},
 	}
@@ -64,6 +65,7 @@ func (r *reloader) report() service.ReloadStatus { return *r.status.Load() }
 // every generation but the last is closed.
 func (r *reloader) run(ctx context.Context, trigger <-chan struct{}) error {
 	r.current.watch(ctx)
+	r.adopt(ctx, r.current)
 	defer r.retiring.Wait()
 	for {
 		select {
@@ -74,6 +76,13 @@ func (r *reloader) run(ctx context.Context, trigger <-chan struct{}) error {
 		case done := <-r.requests:
 			done <- r.reload(ctx)
 		}
+	}
+}
+
+// adopt has the keys of a generation that answers rotated.
+func (r *reloader) adopt(ctx context.Context, g *generation) {
+	if g.Versions != nil {
+		g.Versions.Adopt(ctx, g.rings)
 	}
 }
 
@@ -111,6 +120,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	}
 	r.health.adopt(next.health)
 	r.service.Replace(next.Generation)
+	r.adopt(ctx, next)
 	old := r.current
 	r.current = next
 	r.listeners.Store(next.cfg.Config)
@@ -155,7 +165,7 @@ func (r *reloader) build(ctx context.Context) (_ *generation, take []func(), _ e
 		}
 		take = append(take, func() { r.published.Store(&pair) })
 	}
-	next, err := openGeneration(ctx, cfg, r.health.next(), books{r.service.Audit, r.service.Ledger, r.service.Metrics}, r.tokenKeys, r.log)
+	next, err := openGeneration(ctx, cfg, r.health.next(), r.books, r.tokenKeys, r.log)
 	return next, take, err
 }
 

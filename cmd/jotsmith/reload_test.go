@@ -108,7 +108,7 @@ func serveFile(t *testing.T, file string, log *slog.Logger) *server {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := wire(ctx, file, cfg, log)
+	s, err := wire(ctx, file, cfg, false, log)
 	if err != nil {
 		cancel()
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func runServer(ctx context.Context, file string, cfg *config.Config, log *slog.L
 		debug.SetGCPercent(gcPercent)
 	}
 	log.InfoContext(ctx, "starting", "version", versionText(), "config_generation", cfg.Generation)
-	s, err := wire(ctx, file, cfg, log)
+	s, err := wire(ctx, file, cfg, false, log)
 	if err != nil {
 		return fail(exitConfig, err)
 	}
@@ -64,6 +64,9 @@ func runServer(ctx context.Context, file string, cfg *config.Config, log *slog.L
 // serve listens and answers until ctx ends, then stops: health says so, calls
 // under way have the grace to finish, then the key stores are closed.
 func (s *server) serve(ctx context.Context, maxConnections int) error {
+	if err := s.service.Ledger.Own(ctx); err != nil {
+		return errors.Join(err, s.close())
+	}
 	connections := make(chan struct{}, maxConnections)
 	for _, l := range s.listeners {
 		if err := l.listen(ctx, connections); err != nil {
@@ -75,6 +78,9 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 	group.Go(func() error { return s.reloader.run(running, trigger) })
 	group.Go(func() error { return s.changes(running, trigger) })
 	group.Go(func() error { return s.service.Publish(running) })
+	if versions := s.service.First.Versions; versions != nil {
+		group.Go(func() error { return versions.Run(running) })
+	}
 	if s.service.Audit != nil {
 		group.Go(func() error { return s.service.Audit.Run(running) })
 	}

@@ -32,9 +32,11 @@ type server struct {
 
 // wire makes a server of a configuration file, top to bottom: key stores and
 // keys, service, listeners. Nothing is listened on yet. When it fails, all that
-// it opened is closed again.
-func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
-	minted, err := ledger.Open(cfg.GetLedgerFile(), time.Now(), log)
+// it opened is closed again. A dry one is for looking whether it can be made, and
+// changes nothing.
+func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *slog.Logger) (_ *server, err error) {
+	clk := clock.System()
+	minted, err := ledger.Open(cfg.GetLedgerFile(), rand.Reader, log)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +49,11 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	})
 	if err != nil {
 		return nil, err
+	}
+	now := func() (time.Time, error) { return clk.Now().Time() }
+	versions, err := openVersions(ctx, cfg, dry, records, minted, now, func() { svc.KeysChanged() }, log)
+	if err != nil {
+		return nil, errors.Join(err, closeLog(records))
 	}
 	tokenKeys := oidc.NewKeys(oidc.KeysConfig{Now: time.Now, Random: rand.Reader, Log: log})
 	var first *generation
@@ -61,11 +68,10 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		if first != nil {
 			err = errors.Join(err, first.close())
 		}
-		if records != nil {
-			err = errors.Join(err, records.Close())
-		}
+		err = errors.Join(err, closeLog(records))
 	}()
-	if first, err = openGeneration(ctx, cfg, keyHealth.next(), books{records, minted, counted}, tokenKeys, log); err != nil {
+	outlive := books{records, minted, versions, counted}
+	if first, err = openGeneration(ctx, cfg, keyHealth.next(), outlive, tokenKeys, log); err != nil {
 		return nil, err
 	}
 	stops, err := halt.Open(cfg.GetAdmin().GetStateFile())
@@ -76,7 +82,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 	tokens := reuse.New(reuse.Config{MaxBytes: uint64(limits.GetTokenCacheMib()) << 20, Random: rand.Reader, Log: log})
 	svc = service.New(service.Config{
 		First:   first.Generation,
-		Clock:   clock.System(),
+		Clock:   clk,
 		Tokens:  tokens,
 		Ledger:  minted,
 		Watches: service.WatchLimits{PerCaller: int(limits.GetMaxWatchesPerCaller()), Total: int(limits.GetMaxWatches())},
@@ -96,7 +102,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, log *slog.Logger
 		service:  svc,
 		tokens:   tokens,
 		health:   keyHealth,
-		reloader: newReloader(file, first, svc, keyHealth, tokenKeys, log),
+		reloader: newReloader(file, first, svc, keyHealth, outlive, tokenKeys, log),
 		grace:    limits.GetShutdownGrace().AsDuration(),
 		log:      log,
 	}
@@ -162,10 +168,14 @@ const adminConnections = 32
 func (s *server) close() error {
 	err := errors.Join(s.reloader.current.close(), s.reloader.closeSources())
 	s.reloader.tokenKeys.Close()
-	if s.service.Audit != nil {
-		err = errors.Join(err, s.service.Audit.Close())
+	return errors.Join(err, closeLog(s.service.Audit), s.service.Ledger.Close())
+}
+
+func closeLog(records *audit.Log) error {
+	if records == nil {
+		return nil
 	}
-	return errors.Join(err, s.service.Ledger.Close())
+	return records.Close()
 }
 
 // openAudit opens the record of every token; nil where the configuration wants

@@ -208,6 +208,14 @@ func (l *Log) Note(ctx context.Context, in Intent, result Result) error {
 	return err
 }
 
+// Act records a change that decides what is minted. Its errors are Begin's.
+func (l *Log) Act(ctx context.Context, act Act) error {
+	e := l.entry(typeAct)
+	e.act(&act)
+	_, err := l.submit(ctx, e)
+	return err
+}
+
 // Reopen looks whether the file has been moved away, as logrotate does before
 // it sends SIGHUP, and if so begins another at the same path, with its first
 // record chained to the last of the one moved. Without it the log finds out

@@ -63,6 +63,12 @@ type Record struct {
 	ExpireTime int64  `json:"exp,omitzero"`
 	Reused     bool   `json:"reused,omitzero"`
 
+	// Of an act, beside method, generation, caller, proof and kid.
+	Target string `json:"target,omitzero"`
+	Change string `json:"change,omitzero"`
+	Forced bool   `json:"forced,omitzero"`
+	Why    string `json:"why,omitzero"`
+
 	// Of the log's own records.
 	Format  int    `json:"format,omitzero"`      // opened, rotated: 1
 	From    string `json:"from,omitzero"`        // opened, rotated: the file that the chain comes from
@@ -98,7 +104,7 @@ func ParseLine(line []byte) (Record, error) {
 		return Record{}, fmt.Errorf("not a record: %w", hideText(err))
 	}
 	switch r.Type {
-	case typeOpened, typeRotated, typeRecovered, typeIntent, typeResult, typeNote, typeCheckpoint:
+	case typeOpened, typeRotated, typeRecovered, typeIntent, typeResult, typeNote, typeAct, typeCheckpoint:
 	default:
 		return Record{}, fmt.Errorf("not a record of a type known to this version: %.20q", r.Type)
 	}

@@ -18,6 +18,7 @@ const (
 	typeIntent     = "intent"     // a token is about to be signed
 	typeResult     = "result"     // what came of an intent
 	typeNote       = "note"       // an intent and its result in one
+	typeAct        = "act"        // something was changed that decides what is minted
 	typeCheckpoint = "checkpoint" // a signature over the chain
 )
 
@@ -64,6 +65,20 @@ type Result struct {
 	IssueTime  time.Time
 	ExpireTime time.Time // zero is never
 	Reused     bool
+}
+
+// Act is a change that decides what is minted, by an operator or by the rules of
+// the configuration. Text over 1 KiB is cut.
+type Act struct {
+	Method     string // of AdminService, as in "Disable"; empty for the rules
+	Generation string // of the configuration
+	Caller     string // empty for the rules
+	Proof      string // as in Intent
+	Target     string // what was changed, as in "profile asc"
+	Change     string // how, as in "stopped", or "next to active"
+	KID        string // of a key's version
+	Forced     bool   // against what the rules would have
+	Why        string // in the operator's words
 }
 
 // Digest is the SHA-256 of a token in its compact serialization; the zero
@@ -166,6 +181,21 @@ func (e *entry) result(r *Result) {
 		e.name("reused")
 		e.body = append(e.body, "true"...)
 	}
+}
+
+func (e *entry) act(a *Act) {
+	e.text("method", a.Method)
+	e.text("generation", a.Generation)
+	e.text("caller", a.Caller)
+	e.text("proof", a.Proof)
+	e.text("target", a.Target)
+	e.text("change", a.Change)
+	e.text("kid", a.KID)
+	if a.Forced {
+		e.name("forced")
+		e.body = append(e.body, "true"...)
+	}
+	e.text("why", a.Why)
 }
 
 func (e *entry) name(name string) {

@@ -6,9 +6,11 @@ package ledger
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -33,31 +35,54 @@ const (
 
 // Ledger is safe for concurrent use.
 type Ledger struct {
-	path string // empty where nothing is kept over a restart
-	log  *slog.Logger
+	path   string // empty where nothing is kept over a restart
+	random io.Reader
+	log    *slog.Logger
 
 	mu     sync.Mutex
-	since  time.Time // what was signed before is not known
+	id     string
 	series map[series]*tally
 	flight chan struct{} // closed when the write that is under way has ended; nil where there is none
 	closed bool
+	dirty  bool           // something is known that the disk was not told
+	disown func()         // lets another process write the file; nil before Own
 	writes sync.WaitGroup // Add only under mu while not closed
 }
 
 // Open reads what an earlier run has left at path, which need not be there. An
-// empty path keeps the ledger in memory. now is the time from which on it knows
-// every token, where there is no file. A file that cannot be one of a ledger is
-// refused; it is the operator who may lose what it says.
-func Open(path string, now time.Time, log *slog.Logger) (*Ledger, error) {
-	l := &Ledger{path: path, log: log, since: now, series: map[series]*tally{}}
-	if path == "" {
-		return l, nil
+// empty path keeps the ledger in memory. A file that cannot be one of a ledger
+// is refused; it is the operator who may lose what it says. random names it.
+func Open(path string, random io.Reader, log *slog.Logger) (*Ledger, error) {
+	l := &Ledger{path: path, random: random, log: log, series: map[series]*tally{}}
+	err := l.rename()
+	if err != nil || path == "" {
+		return l, err
 	}
-	err := l.read()
+	err = l.read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("ledger %s: %w; mend it, or move it away, and the tokens minted before are forgotten", path, err)
 	}
 	return l, nil
+}
+
+// Own has no other process write the file, until Close. It fails where one does.
+func (l *Ledger) Own(ctx context.Context) error {
+	if l.path == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	unlock, err := statefile.Lock(ctx, l.path+".lock")
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("ledger %s: another process writes it; each server needs one of its own", l.path)
+	}
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.disown = unlock
+	return nil
 }
 
 // Issued notes that a token of a profile was signed now, by the key of this kid,
@@ -73,6 +98,7 @@ func (l *Ledger) Issued(ctx context.Context, profile, kid string, now, end time.
 	defer l.mu.Unlock()
 	t := l.tally(series{profile, kid}, now)
 	t.add(now, end)
+	l.dirty = true
 	if l.path == "" || end.Before(t.promised.Add(-ahead)) {
 		return nil
 	}
@@ -147,11 +173,23 @@ func (l *Ledger) latest(of func(series) bool) (end time.Time, ok bool) {
 	return end, ok
 }
 
-// Since returns the time from which on every token is known.
-func (l *Ledger) Since() time.Time {
+// ID names what the ledger remembers. It is another where something may have
+// been forgotten: without a file after each restart, and after each time that
+// the disk could not be written.
+func (l *Ledger) ID() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.since
+	return l.id
+}
+
+// rename gives the ledger another ID. The caller holds mu, or is alone.
+func (l *Ledger) rename() error {
+	id := make([]byte, 8)
+	if _, err := io.ReadFull(l.random, id); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	l.id = hex.EncodeToString(id)
+	return nil
 }
 
 // Close writes what is known, and returns when no write is under way. Nothing
@@ -167,7 +205,10 @@ func (l *Ledger) Close() error {
 	l.writes.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.series) == 0 {
+	if l.disown != nil {
+		defer l.disown()
+	}
+	if !l.dirty {
 		return nil
 	}
 	data, err := l.marshal()
@@ -201,16 +242,19 @@ func (l *Ledger) begin(ctx context.Context) bool {
 		if err != nil {
 			l.log.ErrorContext(ctx, "ledger not written", "error", err)
 		}
-		l.land(done)
+		l.land(done, err == nil)
 	}()
 	return true
 }
 
 // land ends a write. One that failed counts as written until a later end has to
 // be: no token is worth less for it.
-func (l *Ledger) land(done chan struct{}) {
+func (l *Ledger) land(done chan struct{}, written bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !written {
+		_ = l.rename() // without randomness nothing is signed either
+	}
 	for _, t := range l.series {
 		if t.promising.After(t.promised) {
 			t.promised = t.promising
@@ -222,8 +266,8 @@ func (l *Ledger) land(done chan struct{}) {
 
 // file is what stands in the file.
 type file struct {
-	Since  time.Time `json:"since"`
-	Series []entry   `json:"series"`
+	ID     string  `json:"id"`
+	Series []entry `json:"series"`
 }
 
 // entry is one series in the file.
@@ -236,7 +280,7 @@ type entry struct {
 
 // marshal writes what is known. The caller holds mu.
 func (l *Ledger) marshal() ([]byte, error) {
-	f := file{Since: l.since.UTC(), Series: make([]entry, 0, len(l.series))}
+	f := file{ID: l.id, Series: make([]entry, 0, len(l.series))}
 	for by, t := range l.series {
 		e := entry{by.profile, by.kid, t.newest, t.slots}
 		if t.promising.After(e.Newest) {
@@ -259,10 +303,10 @@ func (l *Ledger) read() error {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return err
 	}
-	if f.Since.IsZero() || len(f.Series) > maxSeries {
+	if f.ID == "" || len(f.Series) > maxSeries {
 		return errors.New("not what a ledger writes")
 	}
-	l.since = f.Since
+	l.id = f.ID
 	for _, e := range f.Series {
 		t := &tally{slots: e.Ends, newest: e.Newest, promised: e.Newest}
 		if e.Profile == "" || e.Newest.IsZero() || !t.valid() {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,7 @@ var noon = time.Date(2027, time.March, 1, 12, 0, 0, 0, time.UTC)
 func open(t *testing.T, path string) (*Ledger, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	l, err := Open(path, noon, slog.New(slog.NewTextHandler(&log, nil)))
+	l, err := Open(path, rand.Reader, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,10 +97,31 @@ func TestCountsSurviveAStop(t *testing.T) {
 	if alive := again.Alive(noon.Add(50 * time.Minute)); len(alive) != 1 || alive[0].Count != 50 || alive[0].KID != "k" {
 		t.Errorf("alive %v", alive)
 	}
-	if !again.Since().Equal(noon) {
-		t.Errorf("since %v", again.Since())
+	if again.ID() != l.ID() {
+		t.Errorf("%q is %q after a restart", l.ID(), again.ID())
 	}
 	issue(t, l, "a", "k", noon, noon.Add(time.Hour)) // after Close it is counted, and not written
+}
+
+func TestFileHasOneWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.json")
+	first, _ := open(t, path)
+	second, _ := open(t, path)
+	if err := first.Own(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Own(t.Context()); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("the second: %v", err)
+	}
+	issue(t, first, "a", "k", noon, noon.Add(time.Hour))
+	if err := errors.Join(second.Close(), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	third, _ := open(t, path) // the second had nothing to say
+	holds(t, third, "a", noon.Add(time.Hour), noon.Add(time.Hour+2*grain))
+	if err := third.Own(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestFileIsItsOwnersAloneAndNoOtherIsLeft(t *testing.T) {
@@ -112,7 +134,7 @@ func TestFileIsItsOwnersAloneAndNoOtherIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 {
+	if err != nil || len(entries) != 1 { // it was not owned, so there is no lock
 		t.Fatalf("%v, %v", entries, err)
 	}
 	info, err := entries[0].Info()
@@ -148,14 +170,13 @@ func TestProfilesThatMintEachSecondWriteTogetherAboutOnceAMinute(t *testing.T) {
 func TestFileThatIsNoLedgerIsRefusedWithTheMend(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
-	whole := `{"since":"2027-01-01T00:00:00Z","series":[{"profile":"a","kid":"k","newest_end":"2027-01-01T00:00:00Z","ends_by_time":{"1798761600":1}}]}`
+	whole := `{"id":"00","series":[{"profile":"a","kid":"k","newest_end":"2027-01-01T00:00:00Z","ends_by_time":{"1798761600":1}}]}`
 	for name, content := range map[string]string{
-		"broken": `{"since":"2027`, "empty": "", "list": "[]", "two": "{}{}", "nothing": "{}",
-		"date":     `{"since":"tomorrow"}`,
+		"broken": `{"id":"2027`, "empty": "", "list": "[]", "two": "{}{}", "nothing": "{}",
 		"nameless": strings.Replace(whole, `"a"`, `""`, 1),
 		"endless":  strings.Replace(whole, `"newest_end":"2027-01-01T00:00:00Z",`, "", 1),
 		"negative": strings.Replace(whole, ":1}", ":-1}", 1),
-		"many":     `{"since":"2027-01-01T00:00:00Z","series":[{}` + strings.Repeat(",{}", maxSeries) + `]}`,
+		"many":     `{"id":"00","series":[{}` + strings.Repeat(",{}", maxSeries) + `]}`,
 		"huge":     whole + strings.Repeat(" ", maxFile),
 	} {
 		if err := os.WriteFile(path(name), []byte(content), 0o600); err != nil {
@@ -172,10 +193,10 @@ func TestFileThatIsNoLedgerIsRefusedWithTheMend(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"broken", "empty", "list", "two", "nothing", "date", "nameless", "endless", "negative", "many", "huge",
+		"broken", "empty", "list", "two", "nothing", "nameless", "endless", "negative", "many", "huge",
 		"directory", "pipe", "loop", "broken/below",
 	} {
-		l, err := Open(path(name), noon, slog.New(slog.DiscardHandler))
+		l, err := Open(path(name), rand.Reader, slog.New(slog.DiscardHandler))
 		if err == nil || l != nil {
 			t.Errorf("%s was accepted", name)
 			continue
@@ -184,13 +205,14 @@ func TestFileThatIsNoLedgerIsRefusedWithTheMend(t *testing.T) {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
-	for _, content := range []string{whole, strings.Replace(whole, `{"since`, `{"later":1,"since`, 1), `{"since":"2027-01-01T00:00:00Z","series":null}`} {
+	for _, content := range []string{whole, strings.Replace(whole, `{"id`, `{"later":1,"id`, 1), `{"id":"00","series":null}`} {
 		if err := os.WriteFile(path("fine"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		l, _ := open(t, path("fine"))
 		issue(t, l, "a", "k", noon, noon)
 		holds(t, l, "a", noon, noon)
+		l.writes.Wait()
 	}
 }
 
@@ -198,6 +220,7 @@ func TestUnwritableDirectoryIsLoggedAndHoldsNothingUp(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	path := filepath.Join(dir, "ledger.json")
 	l, log := open(t, path) // dir is not there
+	before := l.ID()
 	for i := range 120 {
 		now := noon.Add(time.Duration(i) * time.Second)
 		issue(t, l, "a", "k", now, now)
@@ -210,6 +233,9 @@ func TestUnwritableDirectoryIsLoggedAndHoldsNothingUp(t *testing.T) {
 	if err := l.Close(); err == nil {
 		t.Error("Close does not say that nothing was written")
 	}
+	if l.ID() == before {
+		t.Error("it has its old name, and what it knows is not on the disk")
+	}
 }
 
 func TestTokenIsNotHandedOutBeforeTheDiskKnowsItsEnd(t *testing.T) {
@@ -220,7 +246,7 @@ func TestTokenIsNotHandedOutBeforeTheDiskKnowsItsEnd(t *testing.T) {
 	if err := l.Issued(ctx, "a", "k", noon, noon.Add(time.Hour)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	l.land(l.flight)
+	l.land(l.flight, true)
 	issue(t, l, "a", "k", noon, noon.Add(time.Hour))
 	again, _ := open(t, l.path)
 	holds(t, again, "a", noon.Add(time.Hour), noon.Add(time.Hour+2*grain))

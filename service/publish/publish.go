@@ -44,6 +44,11 @@ type Key struct {
 	VerifierCache time.Duration
 }
 
+// Equal says whether another is the same.
+func (k Key) Equal(other Key) bool {
+	return k.KID == other.KID && k.VerifierCache == other.VerifierCache && k.PublicKey.Equal(other.PublicKey)
+}
+
 // JWK returns the key as a JSON Web Key (RFC 7517).
 func (k Key) JWK() (string, error) {
 	text, err := k.jwk().MarshalJSON()

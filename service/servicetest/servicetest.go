@@ -108,7 +108,7 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	logged := &Log{}
 	log := logged.Logger()
-	minted, err := ledger.Open("", time.Now(), log)
+	minted, err := ledger.Open("", rand.Reader, log)
 	if err != nil {
 		t.Fatal(err)
 	}

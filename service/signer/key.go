@@ -32,7 +32,7 @@ type key struct {
 	timeout time.Duration
 	random  io.Reader
 	log     *slog.Logger
-	report  func(healthy bool)
+	report  func(healthy bool) // set by the ring
 	taken   *taken
 	born    time.Time
 
@@ -52,11 +52,9 @@ func newKey(cfg Key, stores map[string]*store, others *taken, parent Config) (*k
 		log:   parent.Log.With("key", cfg.Name),
 		taken: others,
 		born:  time.Now(),
-		report: func(healthy bool) {
-			if parent.OnHealth != nil {
-				parent.OnHealth(cfg.Name, healthy)
-			}
-		},
+	}
+	if cfg.Version > 0 {
+		k.log = k.log.With("version", cfg.Version)
 	}
 	for _, m := range cfg.Members {
 		st, ok := stores[m.Store]
@@ -69,6 +67,14 @@ func newKey(cfg Key, stores map[string]*store, others *taken, parent Config) (*k
 		return nil, fmt.Errorf("key %s: has %d members, not 1 to %d", cfg.Name, len(k.members), MaxMembers)
 	}
 	return k, nil
+}
+
+// Label names the key, and which version of it this is, for messages.
+func (k Key) Label() string {
+	if k.Version == 0 {
+		return k.Name
+	}
+	return fmt.Sprintf("%s, version %d", k.Name, k.Version)
 }
 
 // kid returns the key's kid; empty where it is the thumbprint of a key that was
@@ -200,7 +206,7 @@ func (k *key) pin(info backends.KeyInfo, m *member) error {
 		return mismatch("its spki_sha256 is %x", found.spki)
 	}
 	if k.info.Load() == nil {
-		if err := k.taken.take(k.Name, found); err != nil {
+		if err := k.taken.take(k.Label(), found); err != nil {
 			return mismatch("%w", err)
 		}
 		k.info.CompareAndSwap(nil, found)

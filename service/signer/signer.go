@@ -53,6 +53,14 @@ type Key struct {
 	SPKISHA256   []byte   // the digest of the only public key accepted; nil pins the one found first
 	VerifyAlways bool     // also verify what this process signs itself
 	Checkpoints  bool     // signs checkpoints of the audit log, and no token
+
+	// Version is the place of this one among the versions of a key, from 1; all
+	// of them have its Name, and Activate says which signs. 0 is a key that has
+	// no versions.
+	Version int
+	// Resting says that this version signs no more, so that Load takes no
+	// offence where its store has it no longer.
+	Resting bool
 }
 
 // Member is a key in one store.
@@ -92,11 +100,14 @@ type Config struct {
 	// OnHealth, if set, is called whenever a key begins or ceases to be able
 	// to sign, and once for each key by Load. Calls do not overlap for a key.
 	OnHealth func(key string, healthy bool)
+	// OnVersion, if set, is called whenever a version of a key begins or ceases
+	// to be able to sign, active or not.
+	OnVersion func()
 }
 
 // Signer signs for all configured keys. It is safe for concurrent use.
 type Signer struct {
-	keys   map[string]*key
+	keys   map[string]*ring
 	stores map[string]*store
 	log    *slog.Logger
 	record Recorder
@@ -109,7 +120,7 @@ type Signer struct {
 // New returns a Signer that owns the stores' backends. Load must run before
 // the first Sign, and Run beside it.
 func New(cfg Config) (*Signer, error) {
-	s := &Signer{keys: map[string]*key{}, stores: map[string]*store{}, log: cfg.Log, record: cfg.Record, idle: make(chan struct{})}
+	s := &Signer{keys: map[string]*ring{}, stores: map[string]*store{}, log: cfg.Log, record: cfg.Record, idle: make(chan struct{})}
 	s.users.Store(1)
 	for name, st := range cfg.Stores {
 		s.stores[name] = newStore(st)
@@ -120,9 +131,34 @@ func New(cfg Config) (*Signer, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.keys[k.Name] = key
+		s.ring(k.Name, cfg).add(key)
 	}
 	return s, nil
+}
+
+// ring returns the ring of a name, which it makes where there is none yet.
+func (s *Signer) ring(name string, cfg Config) *ring {
+	r, ok := s.keys[name]
+	if ok {
+		return r
+	}
+	r = &ring{name: name, onHealth: cfg.OnHealth, onChange: cfg.OnVersion}
+	if r.onHealth == nil {
+		r.onHealth = func(string, bool) {}
+	}
+	if r.onChange == nil {
+		r.onChange = func() {}
+	}
+	s.keys[name] = r
+	return r
+}
+
+// key returns the version of a key that signs; an error is ErrNotReady.
+func (s *Signer) key(name string) (*key, error) {
+	if r, ok := s.keys[name]; ok {
+		return r.signing()
+	}
+	return nil, fmt.Errorf("%w: no key %q", ErrNotReady, name)
 }
 
 // Load reads every key from each of its stores, compares it with its pin and its
@@ -136,8 +172,8 @@ func (s *Signer) Load(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, m := range members {
 		wg.Go(func() {
-			if err := m.probe(ctx); err != nil && !heals(err) {
-				errs[i] = fmt.Errorf("key %s: %w", m.key.Name, err)
+			if err := m.probe(ctx); err != nil && !heals(err) && !m.key.Resting {
+				errs[i] = fmt.Errorf("key %s: %w", m.key.Label(), err)
 			}
 		})
 	}
@@ -161,7 +197,9 @@ func (s *Signer) Run(ctx context.Context) error {
 func (s *Signer) members() []*member {
 	var all []*member
 	for _, name := range s.names() {
-		all = append(all, s.keys[name].members...)
+		for _, version := range s.keys[name].versions {
+			all = append(all, version.members...)
+		}
 	}
 	return all
 }
@@ -173,9 +211,9 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 	if set.Payload() == nil {
 		return Signed{}, ErrUnapproved
 	}
-	k, ok := s.keys[set.Key()]
-	if !ok {
-		return Signed{}, fmt.Errorf("%w: no key %q", ErrNotReady, set.Key())
+	k, err := s.key(set.Key())
+	if err != nil {
+		return Signed{}, err
 	}
 	if k.Checkpoints {
 		return Signed{}, ErrUnapproved
@@ -200,8 +238,8 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 // SignCheckpoint signs the digest of a checkpoint of the audit log with a key
 // that signs nothing else, and returns its kid.
 func (s *Signer) SignCheckpoint(ctx context.Context, name string, digest backends.Digest) (backends.Signature, string, error) {
-	k, ok := s.keys[name]
-	if !ok || !k.Checkpoints {
+	k, err := s.key(name)
+	if err != nil || !k.Checkpoints {
 		return backends.Signature{}, "", ErrUnapproved
 	}
 	signature, err := k.sign(ctx, "audit", digest)

@@ -3,7 +3,6 @@ package signer
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -14,9 +13,12 @@ import (
 // Header returns the JOSE header that Sign would give a set. It is ErrNotReady
 // while its kid is the thumbprint of a key that was not read yet.
 func (s *Signer) Header(set claims.Set) ([]byte, error) {
-	k, ok := s.keys[set.Key()]
-	if !ok || set.Payload() == nil {
+	if set.Payload() == nil {
 		return nil, ErrUnapproved
+	}
+	k, err := s.key(set.Key())
+	if err != nil {
+		return nil, err
 	}
 	kid := k.kid()
 	if kid == "" && !set.OmitKID() {
@@ -36,9 +38,9 @@ type Version struct {
 // be handed out, not even one that was signed before. A store that is merely
 // away is no such reason.
 func (s *Signer) Version(name string) (Version, error) {
-	k, ok := s.keys[name]
-	if !ok {
-		return Version{}, fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	k, err := s.key(name)
+	if err != nil {
+		return Version{}, err
 	}
 	return k.version()
 }
@@ -46,9 +48,9 @@ func (s *Signer) Version(name string) (Version, error) {
 // Fault says why the key could not sign when it was last asked; nil where it
 // could, which is where any of its members could.
 func (s *Signer) Fault(name string) error {
-	k, ok := s.keys[name]
-	if !ok {
-		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	k, err := s.key(name)
+	if err != nil {
+		return err
 	}
 	return k.why()
 }
@@ -59,9 +61,9 @@ func (s *Signer) Affords(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	k, ok := s.keys[name]
-	if !ok {
-		return fmt.Errorf("%w: no key %q", ErrNotReady, name)
+	k, err := s.key(name)
+	if err != nil {
+		return err
 	}
 	deadline, limited := ctx.Deadline()
 	if !limited || k.info.Load() == nil {
@@ -78,8 +80,8 @@ func (s *Signer) Affords(ctx context.Context, name string) error {
 
 // Public returns the public half of a configured key, once it has been read.
 func (s *Signer) Public(name string) (Public, bool) {
-	k, ok := s.keys[name]
-	if !ok {
+	k, err := s.key(name)
+	if err != nil {
 		return Public{}, false
 	}
 	info := k.info.Load()
@@ -89,11 +91,11 @@ func (s *Signer) Public(name string) (Public, bool) {
 	return Public{info.kid, info.public}, true
 }
 
-// Keys returns the configured keys, by name.
+// Keys returns the configured keys, by name; of one with versions the first.
 func (s *Signer) Keys() []Key {
 	keys := make([]Key, 0, len(s.keys))
 	for _, name := range s.names() {
-		keys = append(keys, s.keys[name].Key)
+		keys = append(keys, s.keys[name].versions[0].Key)
 	}
 	return keys
 }
@@ -107,7 +109,7 @@ func (s *Signer) Has(name string) bool {
 // KID returns the kid of a configured key; empty where there is none, and while
 // it is the thumbprint of a key that was not read yet.
 func (s *Signer) KID(name string) string {
-	if k, ok := s.keys[name]; ok {
+	if k, err := s.key(name); err == nil {
 		return k.kid()
 	}
 	return ""
@@ -126,8 +128,8 @@ func (s *Signer) Point(name string) ([]byte, error) {
 // Latched says whether the key is out of use until a new Signer, because one of
 // its stores lied.
 func (s *Signer) Latched(name string) bool {
-	k, ok := s.keys[name]
-	if !ok {
+	k, err := s.key(name)
+	if err != nil {
 		return false
 	}
 	if k.latched.Load() != nil {
@@ -178,8 +180,8 @@ type MemberStatus struct {
 // Members returns the state of a key's members, in the order of the
 // configuration.
 func (s *Signer) Members(name string) []MemberStatus {
-	k, ok := s.keys[name]
-	if !ok {
+	k, err := s.key(name)
+	if err != nil {
 		return nil
 	}
 	first := k.preferred()

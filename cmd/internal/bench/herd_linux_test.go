@@ -135,7 +135,7 @@ func startHerdService(t *testing.T, gate *gate, keyID string) target {
 	if err := keys.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	minted, err := ledger.Open("", time.Now(), log)
+	minted, err := ledger.Open("", rand.Reader, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ func (c *checker) check() []strictyaml.Problem {
 	c.backends()
 	c.keys()
 	c.profiles()
+	c.rotations()
 	c.sharesKnown()
 	c.grants()
 	c.audit()

@@ -40,8 +40,10 @@ type Config struct {
 
 	ClaimProfiles []claims.Profile // sorted by name
 	PolicyRules   []policy.Rule    // in the order of the file
-	SigningKeys   []signer.Key     // sorted by name
+	SigningKeys   []signer.Key     // sorted by name, the versions of one in their order
 	Published     publish.Plan
+
+	Rotations map[string]Rotation // of the keys that have versions, by name
 }
 
 // Load reads and checks the file at strictyaml.Path, "-" being standard input. checkURI

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/hex"
+	"fmt"
 	"os"
 	"regexp"
 	"testing"
@@ -131,6 +132,28 @@ func TestMembersAreKeptInTheirOrder(t *testing.T) {
 		{Name: "sampled", Members: []signer.Member{{Store: "files", ID: "a.pem"}, {Store: "copies", ID: "a.pem"}}, KID: "a"},
 		{Name: "tokens", Members: []signer.Member{{Store: "west", ID: "mrk-1"}, {Store: "east", ID: "mrk-1"}}, SPKISHA256: spki},
 	}, loadGood(t, "members").SigningKeys); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestVersionsAreKeysOfOneNameAndRotateByTheirProfilesLimits(t *testing.T) {
+	c := loadGood(t, "versions")
+	var all []string
+	for _, k := range c.SigningKeys {
+		all = append(all, fmt.Sprint(k.Label(), " ", k.Members, " ", k.KID, " ", k.VerifyAlways))
+	}
+	if diff := cmp.Diff([]string{
+		"asc, version 1 [{files AuthKey_2X9R4HXF34.p8}] 2X9R4HXF34 true", "asc, version 2 [{files AuthKey_7Y8Z4HXF35.p8}] 7Y8Z4HXF35 true",
+		"orders, version 1 [{hsm object=orders-1}]  false", "orders, version 2 [{hsm object=orders-2}] second false",
+		"orders, version 3 [{east mrk-1} {west mrk-1}]  false", "push, version 1 [{files push.pem}]  false",
+	}, all); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]Rotation{
+		"orders": {VerifierCache: time.Hour, Every: 90 * 24 * time.Hour, Longest: time.Hour}, // of refunds
+		"asc":    {Longest: 18 * time.Minute},                                                // Apple is given each key
+		"push":   {VerifierCache: 24 * time.Hour, Longest: 20 * time.Minute},
+	}, c.Rotations); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -40,7 +40,11 @@ func FuzzParse(f *testing.F) {
 		keys := map[string]bool{}
 		for _, k := range c.SigningKeys {
 			keys[k.Name] = true
-			if (k.KID == "") != (c.GetKeys()[k.Name].Kid == nil) || len(k.Members) == 0 || len(k.Members) > signer.MaxMembers {
+			configured := c.GetKeys()[k.Name].GetKid()
+			if k.Version > 0 {
+				configured = c.GetKeys()[k.Name].GetVersions()[k.Version-1].GetKid()
+			}
+			if k.KID != configured || len(k.Members) == 0 || len(k.Members) > signer.MaxMembers {
 				t.Errorf("key %+v", k)
 			}
 			for _, m := range k.Members {

@@ -9,32 +9,73 @@ import (
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
-// keys turns each key into what signer takes.
+// keys turns each key, and each version of one, into what signer takes.
 func (c *checker) keys() {
-	kids, ids, pins := map[string]string{}, map[string]string{}, map[string]string{}
+	seen := &keysSeen{kids: map[string]string{}, ids: map[string]string{}, pins: map[string]string{}}
 	for name, k := range sorted(c.config.GetKeys()) {
 		at := strictyaml.Path{"keys", strictyaml.Key(name)}
-		members, inFiles := c.members(at, name, k, ids)
-		if other, ok := kids[k.GetKid()]; ok && k.Kid != nil {
-			c.add(at.With("kid"), "key %q has this kid too; a verifier could not tell them apart", other)
+		if len(k.GetVersions()) > 0 {
+			c.versions(at, name, k, seen)
+			continue
 		}
-		kids[k.GetKid()] = name
-		if other, ok := pins[k.GetSpkiSha256()]; ok && k.GetSpkiSha256() != "" {
-			c.add(at.With("spki_sha256"), "key %q is pinned to the same public key; use that one", other)
+		if k.GetRotation() != nil {
+			c.add(at.With("rotation"), "is for a key with versions")
 		}
-		pins[k.GetSpkiSha256()] = name
-		if k.GetVerify() == "sampled" && !inFiles {
-			c.add(at.With("verify"), "signatures from outside this process are always verified; remove this or set it to \"always\"")
-		}
-		spki, err := hex.DecodeString(k.GetSpkiSha256())
-		if err != nil || len(spki) == 0 {
-			spki = nil // the rule of the field has refused what is no hexadecimal
-		}
-		c.config.SigningKeys = append(c.config.SigningKeys, signer.Key{
-			Name: name, Members: members, KID: k.GetKid(),
-			SPKISHA256: spki, VerifyAlways: k.GetVerify() == "always",
-		})
+		c.key(at, signer.Key{Name: name}, k, k.GetVerify(), at.With("verify"), seen)
 	}
+}
+
+// versions turns each version of a key into a key of its own.
+func (c *checker) versions(at strictyaml.Path, name string, k *configv1.Key, seen *keysSeen) {
+	for field, set := range sorted(map[string]bool{
+		"backend": k.Backend != nil, "id": k.Id != nil, "kid": k.Kid != nil,
+		"spki_sha256": k.GetSpkiSha256() != "", "members": len(k.GetMembers()) > 0,
+	}) {
+		if set {
+			c.add(at.With(field), "each of the versions says this; remove it here")
+		}
+	}
+	if c.config.GetRotationFile() == "" {
+		c.add(at.With("versions"), "a key with versions needs a rotation_file, where the server remembers which of them signs; set it to a path that it can write")
+	}
+	for i, v := range k.GetVersions() {
+		c.key(at.With("versions", i), signer.Key{Name: name, Version: i + 1}, v, k.GetVerify(), at.With("verify"), seen)
+	}
+}
+
+// keysSeen are what the keys so far have, by who has it.
+type keysSeen struct{ kids, ids, pins map[string]string }
+
+// located is a key, or a version of one, in the file.
+type located interface {
+	GetBackend() string
+	GetId() string
+	GetKid() string
+	GetSpkiSha256() string
+	GetMembers() []*configv1.KeyMember
+}
+
+// key checks one key, or one version of it, and takes it up.
+func (c *checker) key(at strictyaml.Path, out signer.Key, k located, verify string, verifyAt strictyaml.Path, seen *keysSeen) {
+	label := out.Label()
+	members, inFiles := c.members(at, label, k, seen.ids)
+	if other, ok := seen.kids[k.GetKid()]; ok && k.GetKid() != "" {
+		c.add(at.With("kid"), "key %q has this kid too; a verifier could not tell them apart", other)
+	}
+	seen.kids[k.GetKid()] = label
+	if other, ok := seen.pins[k.GetSpkiSha256()]; ok && k.GetSpkiSha256() != "" {
+		c.add(at.With("spki_sha256"), "key %q is pinned to the same public key; use that one", other)
+	}
+	seen.pins[k.GetSpkiSha256()] = label
+	if verify == "sampled" && !inFiles {
+		c.add(verifyAt, "signatures from outside this process are always verified; remove this or set it to \"always\"")
+	}
+	spki, err := hex.DecodeString(k.GetSpkiSha256())
+	if err != nil || len(spki) == 0 {
+		spki = nil // the rule of the field has refused what is no hexadecimal
+	}
+	out.Members, out.KID, out.SPKISHA256, out.VerifyAlways = members, k.GetKid(), spki, verify == "always"
+	c.config.SigningKeys = append(c.config.SigningKeys, out)
 }
 
 // place is where in the file it stands that a key is in a store.
@@ -45,7 +86,7 @@ type place struct {
 
 // members returns the places of a key, and whether all are files as far as is
 // known. ids are those of all keys so far, with the keys' names.
-func (c *checker) members(at strictyaml.Path, name string, k *configv1.Key, ids map[string]string) (members []signer.Member, inFiles bool) {
+func (c *checker) members(at strictyaml.Path, name string, k located, ids map[string]string) (members []signer.Member, inFiles bool) {
 	inFiles = true
 	for _, p := range c.places(at, k) {
 		members = append(members, p.Member)
@@ -70,20 +111,20 @@ func (c *checker) members(at strictyaml.Path, name string, k *configv1.Key, ids 
 }
 
 // places returns the members of a key, or its only place.
-func (c *checker) places(at strictyaml.Path, k *configv1.Key) []place {
+func (c *checker) places(at strictyaml.Path, k located) []place {
 	if len(k.GetMembers()) == 0 {
-		for field, set := range sorted(map[string]bool{"backend": k.Backend != nil, "id": k.Id != nil}) {
-			if !set {
+		for field, value := range sorted(map[string]string{"backend": k.GetBackend(), "id": k.GetId()}) {
+			if value == "" {
 				c.add(at.With(field), "is missing; a key has backend and id, or members that have them")
 			}
 		}
-		if k.Backend == nil || k.Id == nil {
+		if k.GetBackend() == "" || k.GetId() == "" {
 			return nil
 		}
 		return []place{{at.With("backend"), at.With("id"), signer.Member{Store: k.GetBackend(), ID: k.GetId()}}}
 	}
-	for field, set := range sorted(map[string]bool{"backend": k.Backend != nil, "id": k.Id != nil}) {
-		if set {
+	for field, value := range sorted(map[string]string{"backend": k.GetBackend(), "id": k.GetId()}) {
+		if value != "" {
 			c.add(at.With(field), "the members say where the key is; remove this, or make it one of them")
 		}
 	}

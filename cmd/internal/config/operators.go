@@ -16,6 +16,9 @@ func (c *checker) audit() {
 		if _, ok := c.config.GetKeys()[name]; !ok {
 			c.add(at, "there is no key %q; there is %s", name, names(c.config.GetKeys()))
 		}
+		if len(c.config.GetKeys()[name].GetVersions()) > 0 {
+			c.add(at, "the key %q has versions; give the checkpoints a key without them, and another name when it is replaced", name)
+		}
 		for profile, p := range sorted(c.config.GetProfiles()) {
 			if p.GetKey() == name {
 				c.add(at, "the profile %q is signed by this key too; give the checkpoints a key of their own", profile)

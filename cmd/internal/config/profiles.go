@@ -49,8 +49,8 @@ func (c *checker) profile(at strictyaml.Path, name string, p *configv1.Profile, 
 		RevocationURL:   preset.GetRevocationUrl(),
 	}
 	key := c.config.GetKeys()[p.GetKey()]
-	if preset.GetConsumerGivesKid() && key != nil && key.Kid == nil {
-		c.add(at.With("key"), "the key %q has no kid, and the consumer of the preset %s knows it by the one that it gave it; add `kid: ...` to the key", p.GetKey(), p.GetPreset())
+	if preset.GetConsumerGivesKid() && key != nil {
+		c.kidsGiven(at.With("key"), p, key)
 	}
 	rules := ruleJoiner{checker: c, preset: preset, presetName: p.GetPreset(), key: key}
 	out.Rules = rules.claims(at.With("claims"), p)

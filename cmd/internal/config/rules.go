@@ -170,7 +170,10 @@ func (j ruleJoiner) fill(at strictyaml.Path, into map[string]claims.Rule, templa
 // filling returns what stands for a name in a template.
 func (j ruleJoiner) filling(at strictyaml.Path, name string, from map[string]claims.Rule) (value string, ok bool) {
 	if name == "kid" {
-		if j.key != nil && j.key.Kid == nil && !j.preset.GetConsumerGivesKid() { // where it does, it has been said
+		switch {
+		case len(j.key.GetVersions()) > 0:
+			j.add(at, "the template names kid, which is another for each version of the profile's key; give the profile a key without versions")
+		case j.key != nil && j.key.Kid == nil && !j.preset.GetConsumerGivesKid(): // where it does, it has been said
 			j.add(at, "the template names kid, and the profile's key has none in the configuration; add `kid: ...` to the key")
 		}
 		return j.key.GetKid(), j.key.GetKid() != ""

@@ -23,6 +23,145 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How a version stands.
+type KeyVersion_Standing int32
+
+const (
+	// Not used.
+	KeyVersion_STANDING_UNSPECIFIED KeyVersion_Standing = 0
+	// Published, and signs nothing yet.
+	KeyVersion_STANDING_NEXT KeyVersion_Standing = 1
+	// Signs.
+	KeyVersion_STANDING_ACTIVE KeyVersion_Standing = 2
+	// Signs no more, and is published while a token that it signed can be valid.
+	KeyVersion_STANDING_RETIRED KeyVersion_Standing = 3
+	// Signs no more and is not published.
+	KeyVersion_STANDING_GONE KeyVersion_Standing = 4
+)
+
+// Enum value maps for KeyVersion_Standing.
+var (
+	KeyVersion_Standing_name = map[int32]string{
+		0: "STANDING_UNSPECIFIED",
+		1: "STANDING_NEXT",
+		2: "STANDING_ACTIVE",
+		3: "STANDING_RETIRED",
+		4: "STANDING_GONE",
+	}
+	KeyVersion_Standing_value = map[string]int32{
+		"STANDING_UNSPECIFIED": 0,
+		"STANDING_NEXT":        1,
+		"STANDING_ACTIVE":      2,
+		"STANDING_RETIRED":     3,
+		"STANDING_GONE":        4,
+	}
+)
+
+func (x KeyVersion_Standing) Enum() *KeyVersion_Standing {
+	p := new(KeyVersion_Standing)
+	*p = x
+	return p
+}
+
+func (x KeyVersion_Standing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyVersion_Standing) Descriptor() protoreflect.EnumDescriptor {
+	return file_jotsmith_v1_admin_service_proto_enumTypes[0].Descriptor()
+}
+
+func (KeyVersion_Standing) Type() protoreflect.EnumType {
+	return &file_jotsmith_v1_admin_service_proto_enumTypes[0]
+}
+
+func (x KeyVersion_Standing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyVersion_Standing.Descriptor instead.
+func (KeyVersion_Standing) EnumDescriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{17, 0}
+}
+
+// What a step waits for.
+type RotationStep_Wait int32
+
+const (
+	// Not used.
+	RotationStep_WAIT_UNSPECIFIED RotationStep_Wait = 0
+	// Until every verifier knows the version.
+	RotationStep_WAIT_VERIFIERS RotationStep_Wait = 1
+	// Until the version before has signed for as long as configured.
+	RotationStep_WAIT_SCHEDULE RotationStep_Wait = 2
+	// Until an operator says so.
+	RotationStep_WAIT_OPERATOR RotationStep_Wait = 3
+	// Until another version signs.
+	RotationStep_WAIT_SUCCESSOR RotationStep_Wait = 4
+	// Until the last token that it signed has expired.
+	RotationStep_WAIT_TOKENS RotationStep_Wait = 5
+	// Until the last token that it can have signed has expired: a server has not
+	// said what it signed.
+	RotationStep_WAIT_LIMIT RotationStep_Wait = 6
+	// For ever, unless an operator forces it: some of its tokens do not expire.
+	RotationStep_WAIT_ENDLESS RotationStep_Wait = 7
+	// Until its store can sign with it.
+	RotationStep_WAIT_STORE RotationStep_Wait = 8
+)
+
+// Enum value maps for RotationStep_Wait.
+var (
+	RotationStep_Wait_name = map[int32]string{
+		0: "WAIT_UNSPECIFIED",
+		1: "WAIT_VERIFIERS",
+		2: "WAIT_SCHEDULE",
+		3: "WAIT_OPERATOR",
+		4: "WAIT_SUCCESSOR",
+		5: "WAIT_TOKENS",
+		6: "WAIT_LIMIT",
+		7: "WAIT_ENDLESS",
+		8: "WAIT_STORE",
+	}
+	RotationStep_Wait_value = map[string]int32{
+		"WAIT_UNSPECIFIED": 0,
+		"WAIT_VERIFIERS":   1,
+		"WAIT_SCHEDULE":    2,
+		"WAIT_OPERATOR":    3,
+		"WAIT_SUCCESSOR":   4,
+		"WAIT_TOKENS":      5,
+		"WAIT_LIMIT":       6,
+		"WAIT_ENDLESS":     7,
+		"WAIT_STORE":       8,
+	}
+)
+
+func (x RotationStep_Wait) Enum() *RotationStep_Wait {
+	p := new(RotationStep_Wait)
+	*p = x
+	return p
+}
+
+func (x RotationStep_Wait) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RotationStep_Wait) Descriptor() protoreflect.EnumDescriptor {
+	return file_jotsmith_v1_admin_service_proto_enumTypes[1].Descriptor()
+}
+
+func (RotationStep_Wait) Type() protoreflect.EnumType {
+	return &file_jotsmith_v1_admin_service_proto_enumTypes[1]
+}
+
+func (x RotationStep_Wait) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RotationStep_Wait.Descriptor instead.
+func (RotationStep_Wait) EnumDescriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{18, 0}
+}
+
 // StatusRequest asks for the state of the server.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1200,6 +1339,642 @@ func (x *EnableResponse) GetWasDisabled() bool {
 	return false
 }
 
+// ListKeyVersionsRequest asks how the versions of keys stand.
+type ListKeyVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of this key. Empty means all. At most 128 bytes.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeyVersionsRequest) Reset() {
+	*x = ListKeyVersionsRequest{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeyVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeyVersionsRequest) ProtoMessage() {}
+
+func (x *ListKeyVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeyVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListKeyVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListKeyVersionsRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// ListKeyVersionsResponse says how they stand.
+type ListKeyVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keys that have versions, ordered by name. The configuration bounds their
+	// number, so there are no pages.
+	Keys          []*KeyVersions `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeyVersionsResponse) Reset() {
+	*x = ListKeyVersionsResponse{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeyVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeyVersionsResponse) ProtoMessage() {}
+
+func (x *ListKeyVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeyVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListKeyVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListKeyVersionsResponse) GetKeys() []*KeyVersions {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KeyVersions is a key with its versions and what is to come of them.
+type KeyVersions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's name in the configuration.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Its versions, in the order in which the server first saw them.
+	Versions []*KeyVersion `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
+	// What is to come, in its order; what hangs on an operator comes last.
+	Steps []*RotationStep `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The longest that a verifier keeps the published keys, as configured.
+	VerifierCache *durationpb.Duration `protobuf:"bytes,4,opt,name=verifier_cache,json=verifierCache,proto3" json:"verifier_cache,omitempty"`
+	// After how long the next version signs. Unset where an operator says when.
+	Every *durationpb.Duration `protobuf:"bytes,5,opt,name=every,proto3" json:"every,omitempty"`
+	// The kid of the version that an operator has ordered to sign and that does not
+	// yet. Empty where there is none.
+	OrderedKid    string `protobuf:"bytes,6,opt,name=ordered_kid,json=orderedKid,proto3" json:"ordered_kid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyVersions) Reset() {
+	*x = KeyVersions{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyVersions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyVersions) ProtoMessage() {}
+
+func (x *KeyVersions) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyVersions.ProtoReflect.Descriptor instead.
+func (*KeyVersions) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *KeyVersions) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KeyVersions) GetVersions() []*KeyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *KeyVersions) GetSteps() []*RotationStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *KeyVersions) GetVerifierCache() *durationpb.Duration {
+	if x != nil {
+		return x.VerifierCache
+	}
+	return nil
+}
+
+func (x *KeyVersions) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
+func (x *KeyVersions) GetOrderedKid() string {
+	if x != nil {
+		return x.OrderedKid
+	}
+	return ""
+}
+
+// KeyVersion is one version of a key.
+type KeyVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its kid.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// How it stands.
+	Standing KeyVersion_Standing `protobuf:"varint,2,opt,name=standing,proto3,enum=jotsmith.v1.KeyVersion_Standing" json:"standing,omitempty"`
+	// Whether it is in the configuration and could sign when it was last asked.
+	Healthy bool `protobuf:"varint,3,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	// Since when it is published.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// When it began to sign, the last time. Unset where it never did.
+	ActivateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=activate_time,json=activateTime,proto3" json:"activate_time,omitempty"`
+	// When it ceased to sign. Unset where it has not.
+	RetireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retire_time,json=retireTime,proto3" json:"retire_time,omitempty"`
+	// When it was published no more. Unset where it is.
+	DropTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=drop_time,json=dropTime,proto3" json:"drop_time,omitempty"`
+	// When the last token that it signed expires, as far as this server knows.
+	NewestExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=newest_expire_time,json=newestExpireTime,proto3" json:"newest_expire_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *KeyVersion) Reset() {
+	*x = KeyVersion{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyVersion) ProtoMessage() {}
+
+func (x *KeyVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
+func (*KeyVersion) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyVersion) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *KeyVersion) GetStanding() KeyVersion_Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return KeyVersion_STANDING_UNSPECIFIED
+}
+
+func (x *KeyVersion) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+func (x *KeyVersion) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetActivateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivateTime
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetRetireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetireTime
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetDropTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DropTime
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetNewestExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NewestExpireTime
+	}
+	return nil
+}
+
+// RotationStep is a change of a version that is to come.
+type RotationStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version's kid.
+	Kid string `protobuf:"bytes,1,opt,name=kid,proto3" json:"kid,omitempty"`
+	// How it will stand.
+	Standing KeyVersion_Standing `protobuf:"varint,2,opt,name=standing,proto3,enum=jotsmith.v1.KeyVersion_Standing" json:"standing,omitempty"`
+	// When, as far as is known now. Unset where that hangs on an operator or a
+	// store.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// What it waits for.
+	Wait          RotationStep_Wait `protobuf:"varint,4,opt,name=wait,proto3,enum=jotsmith.v1.RotationStep_Wait" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotationStep) Reset() {
+	*x = RotationStep{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotationStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotationStep) ProtoMessage() {}
+
+func (x *RotationStep) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotationStep.ProtoReflect.Descriptor instead.
+func (*RotationStep) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RotationStep) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *RotationStep) GetStanding() KeyVersion_Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return KeyVersion_STANDING_UNSPECIFIED
+}
+
+func (x *RotationStep) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *RotationStep) GetWait() RotationStep_Wait {
+	if x != nil {
+		return x.Wait
+	}
+	return RotationStep_WAIT_UNSPECIFIED
+}
+
+// RotateKeyRequest says which version is to sign.
+type RotateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's name in the configuration. Required. At most 128 bytes.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version's kid. Empty means the one whose turn it is. At most 128 bytes.
+	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
+	// Whether it is to sign at once, even where verifiers may not know it yet and
+	// refuse its tokens.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Whether only to say what would come of it.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Why: it is recorded. At most 512 bytes; required with force.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RotateKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *RotateKeyRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *RotateKeyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RotateKeyResponse says what is to come.
+type RotateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key           *KeyVersions `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyResponse) Reset() {
+	*x = RotateKeyResponse{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyResponse) ProtoMessage() {}
+
+func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RotateKeyResponse) GetKey() *KeyVersions {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// DropKeyVersionRequest says which version is to be published no more.
+type DropKeyVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's name in the configuration. Required. At most 128 bytes.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version's kid. Required. At most 128 bytes.
+	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
+	// Whether even where tokens that it signed can be valid, which verifiers then
+	// refuse.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Whether only to say what would come of it.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Why: it is recorded. At most 512 bytes; required with force.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropKeyVersionRequest) Reset() {
+	*x = DropKeyVersionRequest{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropKeyVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropKeyVersionRequest) ProtoMessage() {}
+
+func (x *DropKeyVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropKeyVersionRequest.ProtoReflect.Descriptor instead.
+func (*DropKeyVersionRequest) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DropKeyVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DropKeyVersionRequest) GetKid() string {
+	if x != nil {
+		return x.Kid
+	}
+	return ""
+}
+
+func (x *DropKeyVersionRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *DropKeyVersionRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *DropKeyVersionRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DropKeyVersionResponse says what was done.
+type DropKeyVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key *KeyVersions `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Tokens of the version that can still be valid, which verifiers refuse from
+	// now on.
+	Alive         []*Alive `protobuf:"bytes,2,rep,name=alive,proto3" json:"alive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropKeyVersionResponse) Reset() {
+	*x = DropKeyVersionResponse{}
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropKeyVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropKeyVersionResponse) ProtoMessage() {}
+
+func (x *DropKeyVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_v1_admin_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropKeyVersionResponse.ProtoReflect.Descriptor instead.
+func (*DropKeyVersionResponse) Descriptor() ([]byte, []int) {
+	return file_jotsmith_v1_admin_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DropKeyVersionResponse) GetKey() *KeyVersions {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DropKeyVersionResponse) GetAlive() []*Alive {
+	if x != nil {
+		return x.Alive
+	}
+	return nil
+}
+
 var File_jotsmith_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
@@ -1293,12 +2068,78 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\rEnableRequest\x12+\n" +
 	"\x06target\x18\x01 \x01(\v2\x13.jotsmith.v1.TargetR\x06target\"3\n" +
 	"\x0eEnableResponse\x12!\n" +
-	"\fwas_disabled\x18\x01 \x01(\bR\vwasDisabled2\x9d\x02\n" +
+	"\fwas_disabled\x18\x01 \x01(\bR\vwasDisabled\"*\n" +
+	"\x16ListKeyVersionsRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"G\n" +
+	"\x17ListKeyVersionsResponse\x12,\n" +
+	"\x04keys\x18\x01 \x03(\v2\x18.jotsmith.v1.KeyVersionsR\x04keys\"\x99\x02\n" +
+	"\vKeyVersions\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x123\n" +
+	"\bversions\x18\x02 \x03(\v2\x17.jotsmith.v1.KeyVersionR\bversions\x12/\n" +
+	"\x05steps\x18\x03 \x03(\v2\x19.jotsmith.v1.RotationStepR\x05steps\x12@\n" +
+	"\x0everifier_cache\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rverifierCache\x12/\n" +
+	"\x05every\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05every\x12\x1f\n" +
+	"\vordered_kid\x18\x06 \x01(\tR\n" +
+	"orderedKid\"\xad\x04\n" +
+	"\n" +
+	"KeyVersion\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x12<\n" +
+	"\bstanding\x18\x02 \x01(\x0e2 .jotsmith.v1.KeyVersion.StandingR\bstanding\x12\x18\n" +
+	"\ahealthy\x18\x03 \x01(\bR\ahealthy\x12=\n" +
+	"\fpublish_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12?\n" +
+	"\ractivate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\factivateTime\x12;\n" +
+	"\vretire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"retireTime\x127\n" +
+	"\tdrop_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdropTime\x12H\n" +
+	"\x12newest_expire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x10newestExpireTime\"u\n" +
+	"\bStanding\x12\x18\n" +
+	"\x14STANDING_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTANDING_NEXT\x10\x01\x12\x13\n" +
+	"\x0fSTANDING_ACTIVE\x10\x02\x12\x14\n" +
+	"\x10STANDING_RETIRED\x10\x03\x12\x11\n" +
+	"\rSTANDING_GONE\x10\x04\"\xf2\x02\n" +
+	"\fRotationStep\x12\x10\n" +
+	"\x03kid\x18\x01 \x01(\tR\x03kid\x12<\n" +
+	"\bstanding\x18\x02 \x01(\x0e2 .jotsmith.v1.KeyVersion.StandingR\bstanding\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x122\n" +
+	"\x04wait\x18\x04 \x01(\x0e2\x1e.jotsmith.v1.RotationStep.WaitR\x04wait\"\xad\x01\n" +
+	"\x04Wait\x12\x14\n" +
+	"\x10WAIT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eWAIT_VERIFIERS\x10\x01\x12\x11\n" +
+	"\rWAIT_SCHEDULE\x10\x02\x12\x11\n" +
+	"\rWAIT_OPERATOR\x10\x03\x12\x12\n" +
+	"\x0eWAIT_SUCCESSOR\x10\x04\x12\x0f\n" +
+	"\vWAIT_TOKENS\x10\x05\x12\x0e\n" +
+	"\n" +
+	"WAIT_LIMIT\x10\x06\x12\x10\n" +
+	"\fWAIT_ENDLESS\x10\a\x12\x0e\n" +
+	"\n" +
+	"WAIT_STORE\x10\b\"\x89\x01\n" +
+	"\x10RotateKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
+	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"?\n" +
+	"\x11RotateKeyResponse\x12*\n" +
+	"\x03key\x18\x01 \x01(\v2\x18.jotsmith.v1.KeyVersionsR\x03key\"\x8e\x01\n" +
+	"\x15DropKeyVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
+	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"n\n" +
+	"\x16DropKeyVersionResponse\x12*\n" +
+	"\x03key\x18\x01 \x01(\v2\x18.jotsmith.v1.KeyVersionsR\x03key\x12(\n" +
+	"\x05alive\x18\x02 \x03(\v2\x12.jotsmith.v1.AliveR\x05alive2\xa2\x04\n" +
 	"\fAdminService\x12A\n" +
 	"\x06Status\x12\x1a.jotsmith.v1.StatusRequest\x1a\x1b.jotsmith.v1.StatusResponse\x12A\n" +
 	"\x06Reload\x12\x1a.jotsmith.v1.ReloadRequest\x1a\x1b.jotsmith.v1.ReloadResponse\x12D\n" +
 	"\aDisable\x12\x1b.jotsmith.v1.DisableRequest\x1a\x1c.jotsmith.v1.DisableResponse\x12A\n" +
-	"\x06Enable\x12\x1a.jotsmith.v1.EnableRequest\x1a\x1b.jotsmith.v1.EnableResponseB;Z9github.com/jotsmith/jotsmith/proto/jotsmith/v1;jotsmithv1b\x06proto3"
+	"\x06Enable\x12\x1a.jotsmith.v1.EnableRequest\x1a\x1b.jotsmith.v1.EnableResponse\x12\\\n" +
+	"\x0fListKeyVersions\x12#.jotsmith.v1.ListKeyVersionsRequest\x1a$.jotsmith.v1.ListKeyVersionsResponse\x12J\n" +
+	"\tRotateKey\x12\x1d.jotsmith.v1.RotateKeyRequest\x1a\x1e.jotsmith.v1.RotateKeyResponse\x12Y\n" +
+	"\x0eDropKeyVersion\x12\".jotsmith.v1.DropKeyVersionRequest\x1a#.jotsmith.v1.DropKeyVersionResponseB;Z9github.com/jotsmith/jotsmith/proto/jotsmith/v1;jotsmithv1b\x06proto3"
 
 var (
 	file_jotsmith_v1_admin_service_proto_rawDescOnce sync.Once
@@ -1312,65 +2153,100 @@ func file_jotsmith_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_jotsmith_v1_admin_service_proto_rawDescData
 }
 
-var file_jotsmith_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_jotsmith_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_jotsmith_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_jotsmith_v1_admin_service_proto_goTypes = []any{
-	(*StatusRequest)(nil),         // 0: jotsmith.v1.StatusRequest
-	(*StatusResponse)(nil),        // 1: jotsmith.v1.StatusResponse
-	(*CertificateStatus)(nil),     // 2: jotsmith.v1.CertificateStatus
-	(*KeyStatus)(nil),             // 3: jotsmith.v1.KeyStatus
-	(*MemberStatus)(nil),          // 4: jotsmith.v1.MemberStatus
-	(*Target)(nil),                // 5: jotsmith.v1.Target
-	(*Disabled)(nil),              // 6: jotsmith.v1.Disabled
-	(*Alive)(nil),                 // 7: jotsmith.v1.Alive
-	(*ReloadRequest)(nil),         // 8: jotsmith.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 9: jotsmith.v1.ReloadResponse
-	(*DisableRequest)(nil),        // 10: jotsmith.v1.DisableRequest
-	(*DisableResponse)(nil),       // 11: jotsmith.v1.DisableResponse
-	(*EnableRequest)(nil),         // 12: jotsmith.v1.EnableRequest
-	(*EnableResponse)(nil),        // 13: jotsmith.v1.EnableResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*BackendStatus)(nil),         // 15: jotsmith.v1.BackendStatus
-	(*RecentError)(nil),           // 16: jotsmith.v1.RecentError
-	(*MethodStatus)(nil),          // 17: jotsmith.v1.MethodStatus
-	(*ProfileStatus)(nil),         // 18: jotsmith.v1.ProfileStatus
-	(*CallerStatus)(nil),          // 19: jotsmith.v1.CallerStatus
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(KeyVersion_Standing)(0),        // 0: jotsmith.v1.KeyVersion.Standing
+	(RotationStep_Wait)(0),          // 1: jotsmith.v1.RotationStep.Wait
+	(*StatusRequest)(nil),           // 2: jotsmith.v1.StatusRequest
+	(*StatusResponse)(nil),          // 3: jotsmith.v1.StatusResponse
+	(*CertificateStatus)(nil),       // 4: jotsmith.v1.CertificateStatus
+	(*KeyStatus)(nil),               // 5: jotsmith.v1.KeyStatus
+	(*MemberStatus)(nil),            // 6: jotsmith.v1.MemberStatus
+	(*Target)(nil),                  // 7: jotsmith.v1.Target
+	(*Disabled)(nil),                // 8: jotsmith.v1.Disabled
+	(*Alive)(nil),                   // 9: jotsmith.v1.Alive
+	(*ReloadRequest)(nil),           // 10: jotsmith.v1.ReloadRequest
+	(*ReloadResponse)(nil),          // 11: jotsmith.v1.ReloadResponse
+	(*DisableRequest)(nil),          // 12: jotsmith.v1.DisableRequest
+	(*DisableResponse)(nil),         // 13: jotsmith.v1.DisableResponse
+	(*EnableRequest)(nil),           // 14: jotsmith.v1.EnableRequest
+	(*EnableResponse)(nil),          // 15: jotsmith.v1.EnableResponse
+	(*ListKeyVersionsRequest)(nil),  // 16: jotsmith.v1.ListKeyVersionsRequest
+	(*ListKeyVersionsResponse)(nil), // 17: jotsmith.v1.ListKeyVersionsResponse
+	(*KeyVersions)(nil),             // 18: jotsmith.v1.KeyVersions
+	(*KeyVersion)(nil),              // 19: jotsmith.v1.KeyVersion
+	(*RotationStep)(nil),            // 20: jotsmith.v1.RotationStep
+	(*RotateKeyRequest)(nil),        // 21: jotsmith.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),       // 22: jotsmith.v1.RotateKeyResponse
+	(*DropKeyVersionRequest)(nil),   // 23: jotsmith.v1.DropKeyVersionRequest
+	(*DropKeyVersionResponse)(nil),  // 24: jotsmith.v1.DropKeyVersionResponse
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*BackendStatus)(nil),           // 26: jotsmith.v1.BackendStatus
+	(*RecentError)(nil),             // 27: jotsmith.v1.RecentError
+	(*MethodStatus)(nil),            // 28: jotsmith.v1.MethodStatus
+	(*ProfileStatus)(nil),           // 29: jotsmith.v1.ProfileStatus
+	(*CallerStatus)(nil),            // 30: jotsmith.v1.CallerStatus
+	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
 }
 var file_jotsmith_v1_admin_service_proto_depIdxs = []int32{
-	14, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
-	14, // 1: jotsmith.v1.StatusResponse.config_time:type_name -> google.protobuf.Timestamp
-	3,  // 2: jotsmith.v1.StatusResponse.keys:type_name -> jotsmith.v1.KeyStatus
-	6,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
-	7,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
-	2,  // 5: jotsmith.v1.StatusResponse.certificates:type_name -> jotsmith.v1.CertificateStatus
-	15, // 6: jotsmith.v1.StatusResponse.backends:type_name -> jotsmith.v1.BackendStatus
-	16, // 7: jotsmith.v1.StatusResponse.errors:type_name -> jotsmith.v1.RecentError
-	17, // 8: jotsmith.v1.StatusResponse.methods:type_name -> jotsmith.v1.MethodStatus
-	18, // 9: jotsmith.v1.StatusResponse.profiles:type_name -> jotsmith.v1.ProfileStatus
-	19, // 10: jotsmith.v1.StatusResponse.callers:type_name -> jotsmith.v1.CallerStatus
-	14, // 11: jotsmith.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 12: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
-	20, // 13: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
-	5,  // 14: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
-	14, // 15: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
-	14, // 16: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
-	20, // 17: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
-	5,  // 18: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
-	7,  // 19: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
-	5,  // 20: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
-	0,  // 21: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
-	8,  // 22: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
-	10, // 23: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
-	12, // 24: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
-	1,  // 25: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
-	9,  // 26: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
-	11, // 27: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
-	13, // 28: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	25, // 0: jotsmith.v1.StatusResponse.start_time:type_name -> google.protobuf.Timestamp
+	25, // 1: jotsmith.v1.StatusResponse.config_time:type_name -> google.protobuf.Timestamp
+	5,  // 2: jotsmith.v1.StatusResponse.keys:type_name -> jotsmith.v1.KeyStatus
+	8,  // 3: jotsmith.v1.StatusResponse.disabled:type_name -> jotsmith.v1.Disabled
+	9,  // 4: jotsmith.v1.StatusResponse.alive:type_name -> jotsmith.v1.Alive
+	4,  // 5: jotsmith.v1.StatusResponse.certificates:type_name -> jotsmith.v1.CertificateStatus
+	26, // 6: jotsmith.v1.StatusResponse.backends:type_name -> jotsmith.v1.BackendStatus
+	27, // 7: jotsmith.v1.StatusResponse.errors:type_name -> jotsmith.v1.RecentError
+	28, // 8: jotsmith.v1.StatusResponse.methods:type_name -> jotsmith.v1.MethodStatus
+	29, // 9: jotsmith.v1.StatusResponse.profiles:type_name -> jotsmith.v1.ProfileStatus
+	30, // 10: jotsmith.v1.StatusResponse.callers:type_name -> jotsmith.v1.CallerStatus
+	25, // 11: jotsmith.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
+	6,  // 12: jotsmith.v1.KeyStatus.members:type_name -> jotsmith.v1.MemberStatus
+	31, // 13: jotsmith.v1.MemberStatus.latency:type_name -> google.protobuf.Duration
+	7,  // 14: jotsmith.v1.Disabled.target:type_name -> jotsmith.v1.Target
+	25, // 15: jotsmith.v1.Disabled.time:type_name -> google.protobuf.Timestamp
+	25, // 16: jotsmith.v1.Alive.newest_expire_time:type_name -> google.protobuf.Timestamp
+	31, // 17: jotsmith.v1.ReloadResponse.duration:type_name -> google.protobuf.Duration
+	7,  // 18: jotsmith.v1.DisableRequest.target:type_name -> jotsmith.v1.Target
+	9,  // 19: jotsmith.v1.DisableResponse.alive:type_name -> jotsmith.v1.Alive
+	7,  // 20: jotsmith.v1.EnableRequest.target:type_name -> jotsmith.v1.Target
+	18, // 21: jotsmith.v1.ListKeyVersionsResponse.keys:type_name -> jotsmith.v1.KeyVersions
+	19, // 22: jotsmith.v1.KeyVersions.versions:type_name -> jotsmith.v1.KeyVersion
+	20, // 23: jotsmith.v1.KeyVersions.steps:type_name -> jotsmith.v1.RotationStep
+	31, // 24: jotsmith.v1.KeyVersions.verifier_cache:type_name -> google.protobuf.Duration
+	31, // 25: jotsmith.v1.KeyVersions.every:type_name -> google.protobuf.Duration
+	0,  // 26: jotsmith.v1.KeyVersion.standing:type_name -> jotsmith.v1.KeyVersion.Standing
+	25, // 27: jotsmith.v1.KeyVersion.publish_time:type_name -> google.protobuf.Timestamp
+	25, // 28: jotsmith.v1.KeyVersion.activate_time:type_name -> google.protobuf.Timestamp
+	25, // 29: jotsmith.v1.KeyVersion.retire_time:type_name -> google.protobuf.Timestamp
+	25, // 30: jotsmith.v1.KeyVersion.drop_time:type_name -> google.protobuf.Timestamp
+	25, // 31: jotsmith.v1.KeyVersion.newest_expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 32: jotsmith.v1.RotationStep.standing:type_name -> jotsmith.v1.KeyVersion.Standing
+	25, // 33: jotsmith.v1.RotationStep.time:type_name -> google.protobuf.Timestamp
+	1,  // 34: jotsmith.v1.RotationStep.wait:type_name -> jotsmith.v1.RotationStep.Wait
+	18, // 35: jotsmith.v1.RotateKeyResponse.key:type_name -> jotsmith.v1.KeyVersions
+	18, // 36: jotsmith.v1.DropKeyVersionResponse.key:type_name -> jotsmith.v1.KeyVersions
+	9,  // 37: jotsmith.v1.DropKeyVersionResponse.alive:type_name -> jotsmith.v1.Alive
+	2,  // 38: jotsmith.v1.AdminService.Status:input_type -> jotsmith.v1.StatusRequest
+	10, // 39: jotsmith.v1.AdminService.Reload:input_type -> jotsmith.v1.ReloadRequest
+	12, // 40: jotsmith.v1.AdminService.Disable:input_type -> jotsmith.v1.DisableRequest
+	14, // 41: jotsmith.v1.AdminService.Enable:input_type -> jotsmith.v1.EnableRequest
+	16, // 42: jotsmith.v1.AdminService.ListKeyVersions:input_type -> jotsmith.v1.ListKeyVersionsRequest
+	21, // 43: jotsmith.v1.AdminService.RotateKey:input_type -> jotsmith.v1.RotateKeyRequest
+	23, // 44: jotsmith.v1.AdminService.DropKeyVersion:input_type -> jotsmith.v1.DropKeyVersionRequest
+	3,  // 45: jotsmith.v1.AdminService.Status:output_type -> jotsmith.v1.StatusResponse
+	11, // 46: jotsmith.v1.AdminService.Reload:output_type -> jotsmith.v1.ReloadResponse
+	13, // 47: jotsmith.v1.AdminService.Disable:output_type -> jotsmith.v1.DisableResponse
+	15, // 48: jotsmith.v1.AdminService.Enable:output_type -> jotsmith.v1.EnableResponse
+	17, // 49: jotsmith.v1.AdminService.ListKeyVersions:output_type -> jotsmith.v1.ListKeyVersionsResponse
+	22, // 50: jotsmith.v1.AdminService.RotateKey:output_type -> jotsmith.v1.RotateKeyResponse
+	24, // 51: jotsmith.v1.AdminService.DropKeyVersion:output_type -> jotsmith.v1.DropKeyVersionResponse
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_v1_admin_service_proto_init() }
@@ -1390,13 +2266,14 @@ func file_jotsmith_v1_admin_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_v1_admin_service_proto_rawDesc), len(file_jotsmith_v1_admin_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      2,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_jotsmith_v1_admin_service_proto_goTypes,
 		DependencyIndexes: file_jotsmith_v1_admin_service_proto_depIdxs,
+		EnumInfos:         file_jotsmith_v1_admin_service_proto_enumTypes,
 		MessageInfos:      file_jotsmith_v1_admin_service_proto_msgTypes,
 	}.Build()
 	File_jotsmith_v1_admin_service_proto = out.File

@@ -19,10 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_Status_FullMethodName  = "/jotsmith.v1.AdminService/Status"
-	AdminService_Reload_FullMethodName  = "/jotsmith.v1.AdminService/Reload"
-	AdminService_Disable_FullMethodName = "/jotsmith.v1.AdminService/Disable"
-	AdminService_Enable_FullMethodName  = "/jotsmith.v1.AdminService/Enable"
+	AdminService_Status_FullMethodName          = "/jotsmith.v1.AdminService/Status"
+	AdminService_Reload_FullMethodName          = "/jotsmith.v1.AdminService/Reload"
+	AdminService_Disable_FullMethodName         = "/jotsmith.v1.AdminService/Disable"
+	AdminService_Enable_FullMethodName          = "/jotsmith.v1.AdminService/Enable"
+	AdminService_ListKeyVersions_FullMethodName = "/jotsmith.v1.AdminService/ListKeyVersions"
+	AdminService_RotateKey_FullMethodName       = "/jotsmith.v1.AdminService/RotateKey"
+	AdminService_DropKeyVersion_FullMethodName  = "/jotsmith.v1.AdminService/DropKeyVersion"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -51,6 +54,19 @@ type AdminServiceClient interface {
 	//
 	// Reasons: INVALID_REQUEST.
 	Enable(ctx context.Context, in *EnableRequest, opts ...grpc.CallOption) (*EnableResponse, error)
+	// ListKeyVersions lists the keys that have versions, how each version stands,
+	// and what is to come. Safe to repeat.
+	ListKeyVersions(ctx context.Context, in *ListKeyVersionsRequest, opts ...grpc.CallOption) (*ListKeyVersionsResponse, error)
+	// RotateKey has another version of a key sign, as soon as every verifier knows
+	// it. The order is kept over restarts. Safe to repeat.
+	//
+	// Reasons: INVALID_REQUEST, NO_SUCH_VERSION, TOO_EARLY, AUDIT_UNAVAILABLE.
+	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error)
+	// DropKeyVersion publishes a version no more that signs no more, or has not
+	// signed yet. Safe to repeat.
+	//
+	// Reasons: INVALID_REQUEST, NO_SUCH_VERSION, TOO_EARLY, AUDIT_UNAVAILABLE.
+	DropKeyVersion(ctx context.Context, in *DropKeyVersionRequest, opts ...grpc.CallOption) (*DropKeyVersionResponse, error)
 }
 
 type adminServiceClient struct {
@@ -101,6 +117,36 @@ func (c *adminServiceClient) Enable(ctx context.Context, in *EnableRequest, opts
 	return out, nil
 }
 
+func (c *adminServiceClient) ListKeyVersions(ctx context.Context, in *ListKeyVersionsRequest, opts ...grpc.CallOption) (*ListKeyVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeyVersionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListKeyVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeyResponse)
+	err := c.cc.Invoke(ctx, AdminService_RotateKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DropKeyVersion(ctx context.Context, in *DropKeyVersionRequest, opts ...grpc.CallOption) (*DropKeyVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DropKeyVersionResponse)
+	err := c.cc.Invoke(ctx, AdminService_DropKeyVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -127,6 +173,19 @@ type AdminServiceServer interface {
 	//
 	// Reasons: INVALID_REQUEST.
 	Enable(context.Context, *EnableRequest) (*EnableResponse, error)
+	// ListKeyVersions lists the keys that have versions, how each version stands,
+	// and what is to come. Safe to repeat.
+	ListKeyVersions(context.Context, *ListKeyVersionsRequest) (*ListKeyVersionsResponse, error)
+	// RotateKey has another version of a key sign, as soon as every verifier knows
+	// it. The order is kept over restarts. Safe to repeat.
+	//
+	// Reasons: INVALID_REQUEST, NO_SUCH_VERSION, TOO_EARLY, AUDIT_UNAVAILABLE.
+	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
+	// DropKeyVersion publishes a version no more that signs no more, or has not
+	// signed yet. Safe to repeat.
+	//
+	// Reasons: INVALID_REQUEST, NO_SUCH_VERSION, TOO_EARLY, AUDIT_UNAVAILABLE.
+	DropKeyVersion(context.Context, *DropKeyVersionRequest) (*DropKeyVersionResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -148,6 +207,15 @@ func (UnimplementedAdminServiceServer) Disable(context.Context, *DisableRequest)
 }
 func (UnimplementedAdminServiceServer) Enable(context.Context, *EnableRequest) (*EnableResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Enable not implemented")
+}
+func (UnimplementedAdminServiceServer) ListKeyVersions(context.Context, *ListKeyVersionsRequest) (*ListKeyVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListKeyVersions not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKey not implemented")
+}
+func (UnimplementedAdminServiceServer) DropKeyVersion(context.Context, *DropKeyVersionRequest) (*DropKeyVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DropKeyVersion not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -242,6 +310,60 @@ func _AdminService_Enable_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListKeyVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListKeyVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListKeyVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListKeyVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListKeyVersions(ctx, req.(*ListKeyVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RotateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateKey(ctx, req.(*RotateKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DropKeyVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DropKeyVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DropKeyVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DropKeyVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DropKeyVersion(ctx, req.(*DropKeyVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -264,6 +386,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Enable",
 			Handler:    _AdminService_Enable_Handler,
+		},
+		{
+			MethodName: "ListKeyVersions",
+			Handler:    _AdminService_ListKeyVersions_Handler,
+		},
+		{
+			MethodName: "RotateKey",
+			Handler:    _AdminService_RotateKey_Handler,
+		},
+		{
+			MethodName: "DropKeyVersion",
+			Handler:    _AdminService_DropKeyVersion_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

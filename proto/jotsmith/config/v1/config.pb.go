@@ -52,6 +52,11 @@ type Config struct {
 	// be valid: for each profile and kid how many, and until when. Its directory
 	// must let the server write. Default: none.
 	LedgerFile string `protobuf:"bytes,9,opt,name=ledger_file,json=ledgerFile,proto3" json:"ledger_file,omitempty"`
+	// The file where the server remembers which version of each key signs, and
+	// which are published, for keys that have versions; they require it. Servers
+	// that share it agree. It is as precious as the configuration: without it the
+	// first version of each key signs. Its directory must let the server write.
+	RotationFile string `protobuf:"bytes,15,opt,name=rotation_file,json=rotationFile,proto3" json:"rotation_file,omitempty"`
 	// The OpenID Connect providers whose tokens make callers known, each under a
 	// name of the operator's choice.
 	Issuers map[string]*Issuer `protobuf:"bytes,10,rep,name=issuers,proto3" json:"issuers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -158,6 +163,13 @@ func (x *Config) GetLog() *Log {
 func (x *Config) GetLedgerFile() string {
 	if x != nil {
 		return x.LedgerFile
+	}
+	return ""
+}
+
+func (x *Config) GetRotationFile() string {
+	if x != nil {
+		return x.RotationFile
 	}
 	return ""
 }
@@ -1127,11 +1139,12 @@ func (x *Backend) GetMinTime() *durationpb.Duration {
 // Key is one signing key, in one store or in several.
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the backend that holds it. Required unless there are members.
+	// The name of the backend that holds it. Required unless there are members or
+	// versions.
 	Backend *string `protobuf:"bytes,1,opt,name=backend,proto3,oneof" json:"backend,omitempty"`
 	// The store's own name for the key: a file name for `file:`; a key ARN,
 	// key id or `alias/...` for `awskms:`; `object=NAME`, `id=%01` or both
-	// joined by `;` for `pkcs11:`. Required unless there are members.
+	// joined by `;` for `pkcs11:`. Required unless there are members or versions.
 	Id *string `protobuf:"bytes,2,opt,name=id,proto3,oneof" json:"id,omitempty"`
 	// The key id in the header of the tokens. Where the consumer of the tokens
 	// gives one it has to be that: for Apple, the ten characters of the key's name
@@ -1153,7 +1166,14 @@ type Key struct {
 	// AWS multi-Region key in two Regions, an HSM and its twin. All have the same
 	// public key. The near one that can sign is asked, and the next where it
 	// cannot; the order counts where they are about as near. At most 8.
-	Members       []*KeyMember `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
+	Members []*KeyMember `protobuf:"bytes,6,rep,name=members,proto3" json:"members,omitempty"`
+	// The versions of a key that is rotated (docs/keys.md), in the place of all
+	// above but verify, in the order in which they are to follow one another. The
+	// first signs until another does; a new one is added at the end. Each has its
+	// own public key.
+	Versions []*KeyVersion `protobuf:"bytes,7,rep,name=versions,proto3" json:"versions,omitempty"`
+	// How the versions follow one another.
+	Rotation      *Rotation `protobuf:"bytes,8,opt,name=rotation,proto3" json:"rotation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1230,6 +1250,164 @@ func (x *Key) GetMembers() []*KeyMember {
 	return nil
 }
 
+func (x *Key) GetVersions() []*KeyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *Key) GetRotation() *Rotation {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
+// KeyVersion is one version of a key. Its fields are those of a key.
+type KeyVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the backend that holds it. Required unless there are members.
+	Backend *string `protobuf:"bytes,1,opt,name=backend,proto3,oneof" json:"backend,omitempty"`
+	// The store's own name for it. Required unless there are members.
+	Id *string `protobuf:"bytes,2,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// The key id in the header of the tokens. Default: the public key's
+	// thumbprint.
+	Kid *string `protobuf:"bytes,3,opt,name=kid,proto3,oneof" json:"kid,omitempty"`
+	// The SHA-256 digest of its DER SubjectPublicKeyInfo, in hexadecimal.
+	SpkiSha256 string `protobuf:"bytes,4,opt,name=spki_sha256,json=spkiSha256,proto3" json:"spki_sha256,omitempty"`
+	// The places of a version that is in several.
+	Members       []*KeyMember `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyVersion) Reset() {
+	*x = KeyVersion{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyVersion) ProtoMessage() {}
+
+func (x *KeyVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
+func (*KeyVersion) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *KeyVersion) GetBackend() string {
+	if x != nil && x.Backend != nil {
+		return *x.Backend
+	}
+	return ""
+}
+
+func (x *KeyVersion) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *KeyVersion) GetKid() string {
+	if x != nil && x.Kid != nil {
+		return *x.Kid
+	}
+	return ""
+}
+
+func (x *KeyVersion) GetSpkiSha256() string {
+	if x != nil {
+		return x.SpkiSha256
+	}
+	return ""
+}
+
+func (x *KeyVersion) GetMembers() []*KeyMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// Rotation says how the versions of a key follow one another. A new version is
+// published first, signs when every verifier knows it, and is published until
+// the last token that it signed has ended.
+type Rotation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The longest that a verifier of the tokens, and the caches on the way to it,
+	// keep the published keys. So long a version is published before it signs.
+	// Default: 24h; 0s where the consumers of all profiles of the key are given
+	// each key by other means, as Apple is; for others at least 5m.
+	VerifierCache *durationpb.Duration `protobuf:"bytes,1,opt,name=verifier_cache,json=verifierCache,proto3" json:"verifier_cache,omitempty"`
+	// After how long the next version signs in the place of the one before.
+	// Default: when an operator says so (`jotsmith key rotate NAME`).
+	Every         *durationpb.Duration `protobuf:"bytes,2,opt,name=every,proto3" json:"every,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rotation) Reset() {
+	*x = Rotation{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rotation) ProtoMessage() {}
+
+func (x *Rotation) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
+func (*Rotation) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Rotation) GetVerifierCache() *durationpb.Duration {
+	if x != nil {
+		return x.VerifierCache
+	}
+	return nil
+}
+
+func (x *Rotation) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
 // KeyMember is one place of a key.
 type KeyMember struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1243,7 +1421,7 @@ type KeyMember struct {
 
 func (x *KeyMember) Reset() {
 	*x = KeyMember{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1433,7 @@ func (x *KeyMember) String() string {
 func (*KeyMember) ProtoMessage() {}
 
 func (x *KeyMember) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1446,7 @@ func (x *KeyMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyMember.ProtoReflect.Descriptor instead.
 func (*KeyMember) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KeyMember) GetBackend() string {
@@ -1346,7 +1524,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1536,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1549,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Profile) GetKey() string {
@@ -1509,7 +1687,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1699,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1712,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Reuse) GetMode() string {
@@ -1581,7 +1759,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1771,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1784,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1767,7 +1945,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1957,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +1970,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CallerValue) GetType() string {
@@ -1886,7 +2064,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2076,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2089,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Grant) GetName() string {
@@ -1976,7 +2154,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2166,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2179,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Quota) GetPerMinute() uint32 {
@@ -2035,7 +2213,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2225,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2238,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -2142,7 +2320,7 @@ type OidcCaller struct {
 
 func (x *OidcCaller) Reset() {
 	*x = OidcCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2332,7 @@ func (x *OidcCaller) String() string {
 func (*OidcCaller) ProtoMessage() {}
 
 func (x *OidcCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2345,7 @@ func (x *OidcCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
 func (*OidcCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OidcCaller) GetIssuer() string {
@@ -2221,7 +2399,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2233,7 +2411,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2246,7 +2424,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -2284,7 +2462,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2296,7 +2474,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2309,7 +2487,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -2417,7 +2595,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2607,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2620,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -2515,7 +2693,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2705,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2718,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Log) GetLevel() string {
@@ -2561,7 +2739,7 @@ var File_jotsmith_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xaf\n" +
+	"\x1fjotsmith/config/v1/config.proto\x12\x12jotsmith.config.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xe2\n" +
 	"\n" +
 	"\x06Config\x12F\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x1c.jotsmith.config.v1.ListenerB\n" +
@@ -2576,7 +2754,8 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x06limits\x18\a \x01(\v2\x1a.jotsmith.config.v1.LimitsR\x06limits\x12)\n" +
 	"\x03log\x18\b \x01(\v2\x17.jotsmith.config.v1.LogR\x03log\x12-\n" +
 	"\vledger_file\x18\t \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\n" +
-	"ledgerFile\x12l\n" +
+	"ledgerFile\x121\n" +
+	"\rrotation_file\x18\x0f \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\frotationFile\x12l\n" +
 	"\aissuers\x18\n" +
 	" \x03(\v2'.jotsmith.config.v1.Config.IssuersEntryB)\xbaH&\x9a\x01#\x10\x10\"\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\aissuers\x12/\n" +
 	"\x05audit\x18\v \x01(\v2\x19.jotsmith.config.v1.AuditR\x05audit\x12/\n" +
@@ -2664,7 +2843,7 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03uri\x12,\n" +
 	"\rmax_in_flight\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\x80 R\vmaxInFlight\x12&\n" +
 	"\tmax_queue\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x04R\bmaxQueue\x12B\n" +
-	"\bmin_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\aminTime\"\xc8\x02\n" +
+	"\bmin_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\aminTime\"\xc8\x03\n" +
 	"\x03Key\x12&\n" +
 	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\abackend\x88\x01\x01\x12\x1f\n" +
 	"\x02id\x18\x02 \x01(\tB\n" +
@@ -2673,11 +2852,29 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\vspki_sha256\x18\x04 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{64}$R\n" +
 	"spkiSha256\x121\n" +
 	"\x06verify\x18\x05 \x01(\tB\x19\xbaH\x16\xd8\x01\x01r\x11R\x06alwaysR\asampledR\x06verify\x12A\n" +
-	"\amembers\x18\x06 \x03(\v2\x1d.jotsmith.config.v1.KeyMemberB\b\xbaH\x05\x92\x01\x02\x10\bR\amembersB\n" +
+	"\amembers\x18\x06 \x03(\v2\x1d.jotsmith.config.v1.KeyMemberB\b\xbaH\x05\x92\x01\x02\x10\bR\amembers\x12D\n" +
+	"\bversions\x18\a \x03(\v2\x1e.jotsmith.config.v1.KeyVersionB\b\xbaH\x05\x92\x01\x02\x10 R\bversions\x128\n" +
+	"\brotation\x18\b \x01(\v2\x1c.jotsmith.config.v1.RotationR\brotationB\n" +
 	"\n" +
 	"\b_backendB\x05\n" +
 	"\x03_idB\x06\n" +
-	"\x04_kid\"J\n" +
+	"\x04_kid\"\x9c\x02\n" +
+	"\n" +
+	"KeyVersion\x12&\n" +
+	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01H\x00R\abackend\x88\x01\x01\x12\x1f\n" +
+	"\x02id\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10H\x01R\x02id\x88\x01\x01\x12,\n" +
+	"\x03kid\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[!-~]{1,128}$H\x02R\x03kid\x88\x01\x01\x129\n" +
+	"\vspki_sha256\x18\x04 \x01(\tB\x18\xbaH\x15\xd8\x01\x01r\x102\x0e^[0-9a-f]{64}$R\n" +
+	"spkiSha256\x12A\n" +
+	"\amembers\x18\x05 \x03(\v2\x1d.jotsmith.config.v1.KeyMemberB\b\xbaH\x05\x92\x01\x02\x10\bR\amembersB\n" +
+	"\n" +
+	"\b_backendB\x05\n" +
+	"\x03_idB\x06\n" +
+	"\x04_kid\"\xa3\x01\n" +
+	"\bRotation\x12Q\n" +
+	"\x0everifier_cache\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\rverifierCache\x12D\n" +
+	"\x05every\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x13\xbaH\x10\xaa\x01\r\"\x06\b\x80\x86\xb0\x96\x012\x03\b\x90\x1cR\x05every\"J\n" +
 	"\tKeyMember\x12!\n" +
 	"\abackend\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\abackend\x12\x1a\n" +
 	"\x02id\x18\x02 \x01(\tB\n" +
@@ -2828,7 +3025,7 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
 	(*Metrics)(nil),             // 1: jotsmith.config.v1.Metrics
@@ -2843,91 +3040,98 @@ var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Spiffe)(nil),              // 10: jotsmith.config.v1.Spiffe
 	(*Backend)(nil),             // 11: jotsmith.config.v1.Backend
 	(*Key)(nil),                 // 12: jotsmith.config.v1.Key
-	(*KeyMember)(nil),           // 13: jotsmith.config.v1.KeyMember
-	(*Profile)(nil),             // 14: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 15: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 16: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 17: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 18: jotsmith.config.v1.Grant
-	(*Quota)(nil),               // 19: jotsmith.config.v1.Quota
-	(*CallerMatch)(nil),         // 20: jotsmith.config.v1.CallerMatch
-	(*OidcCaller)(nil),          // 21: jotsmith.config.v1.OidcCaller
-	(*UnixCaller)(nil),          // 22: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 23: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 24: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 25: jotsmith.config.v1.Log
-	nil,                         // 26: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 27: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 28: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 29: jotsmith.config.v1.Config.IssuersEntry
-	nil,                         // 30: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 31: jotsmith.config.v1.Profile.HeaderEntry
-	nil,                         // 32: jotsmith.config.v1.Grant.ClaimsEntry
-	nil,                         // 33: jotsmith.config.v1.OidcCaller.ClaimsEntry
-	nil,                         // 34: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	(*durationpb.Duration)(nil), // 35: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 36: google.protobuf.Value
+	(*KeyVersion)(nil),          // 13: jotsmith.config.v1.KeyVersion
+	(*Rotation)(nil),            // 14: jotsmith.config.v1.Rotation
+	(*KeyMember)(nil),           // 15: jotsmith.config.v1.KeyMember
+	(*Profile)(nil),             // 16: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 17: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 18: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 19: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 20: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 21: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 22: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 23: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 24: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 25: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 26: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 27: jotsmith.config.v1.Log
+	nil,                         // 28: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 29: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 30: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 31: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 32: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 33: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 34: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 35: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 36: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 37: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 38: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
 	7,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	26, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	27, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	28, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	18, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	24, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	25, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	29, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	28, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	29, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	30, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	20, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	26, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	27, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	31, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
 	3,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
 	4,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
 	1,  // 10: jotsmith.config.v1.Config.metrics:type_name -> jotsmith.config.v1.Metrics
 	5,  // 11: jotsmith.config.v1.Config.publish:type_name -> jotsmith.config.v1.Publish
 	8,  // 12: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
-	35, // 13: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
-	35, // 14: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
-	35, // 15: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	37, // 13: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	37, // 14: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	37, // 15: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
 	6,  // 16: jotsmith.config.v1.Publish.issuers:type_name -> jotsmith.config.v1.PublishedIssuer
 	8,  // 17: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
 	9,  // 18: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
 	10, // 19: jotsmith.config.v1.TcpListener.spiffe:type_name -> jotsmith.config.v1.Spiffe
-	35, // 20: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
-	35, // 21: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	13, // 22: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
-	30, // 23: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	35, // 24: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	35, // 25: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	35, // 26: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	31, // 27: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	35, // 28: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	35, // 29: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	15, // 30: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	35, // 31: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	35, // 32: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	36, // 33: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	17, // 34: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	17, // 35: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	20, // 36: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	32, // 37: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
-	35, // 38: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
-	19, // 39: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
-	22, // 40: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	23, // 41: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	21, // 42: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
-	33, // 43: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
-	34, // 44: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	35, // 45: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	35, // 46: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	11, // 47: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	12, // 48: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	14, // 49: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	2,  // 50: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
-	16, // 51: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	16, // 52: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	17, // 53: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	37, // 20: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
+	37, // 21: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	15, // 22: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
+	13, // 23: jotsmith.config.v1.Key.versions:type_name -> jotsmith.config.v1.KeyVersion
+	14, // 24: jotsmith.config.v1.Key.rotation:type_name -> jotsmith.config.v1.Rotation
+	15, // 25: jotsmith.config.v1.KeyVersion.members:type_name -> jotsmith.config.v1.KeyMember
+	37, // 26: jotsmith.config.v1.Rotation.verifier_cache:type_name -> google.protobuf.Duration
+	37, // 27: jotsmith.config.v1.Rotation.every:type_name -> google.protobuf.Duration
+	32, // 28: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	37, // 29: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	37, // 30: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	37, // 31: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	33, // 32: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	37, // 33: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	37, // 34: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	17, // 35: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	37, // 36: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	37, // 37: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	38, // 38: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	19, // 39: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	19, // 40: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	22, // 41: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	34, // 42: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	37, // 43: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	21, // 44: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	24, // 45: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	25, // 46: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	23, // 47: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	35, // 48: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	36, // 49: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	37, // 50: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	37, // 51: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	11, // 52: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	12, // 53: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	16, // 54: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	2,  // 55: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	18, // 56: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	18, // 57: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	19, // 58: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -2944,7 +3148,8 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Listener_Tcp)(nil),
 	}
 	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[16].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -2952,14 +3157,14 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[17].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[22].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[22].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[23].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[24].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[25].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -2971,7 +3176,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
