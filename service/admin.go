@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/halt"
 	"github.com/jotsmith/jotsmith/service/policy"
@@ -104,8 +105,9 @@ func (a *Admin) Reload(ctx context.Context, _ *jotsmithv1.ReloadRequest) (*jotsm
 		return nil, fmt.Errorf("%w: %w", errConfigInvalid, err)
 	}
 	now := a.Service.current.Load().ID
+	unrecorded := a.record(ctx, "Reload", "configuration", "taken up", "")
 	return &jotsmithv1.ReloadResponse{
-		ConfigGeneration: now, Changed: now != before, Duration: durationpb.New(time.Since(began)),
+		ConfigGeneration: now, Changed: now != before, Duration: durationpb.New(time.Since(began)), RecordError: text(unrecorded),
 	}, nil
 }
 
@@ -137,14 +139,18 @@ func (a *Admin) Disable(ctx context.Context, req *jotsmithv1.DisableRequest) (*j
 	if stopErr != nil {
 		return nil, stopErr
 	}
+	unrecorded := a.record(ctx, "Disable", target.String(), "stopped", req.GetReason())
 	a.Log.WarnContext(ctx, "stopped by an operator", "target", target.String(), "reason", req.GetReason(), "caller", by.String())
-	return &jotsmithv1.DisableResponse{Profiles: stopped, Alive: a.alive(in, stopped)}, nil
+	return &jotsmithv1.DisableResponse{Profiles: stopped, Alive: a.alive(in, stopped), RecordError: text(unrecorded)}, nil
 }
 
 // Enable ends a Disable.
 func (a *Admin) Enable(ctx context.Context, req *jotsmithv1.EnableRequest) (*jotsmithv1.EnableResponse, error) {
 	target, err := targetOf(req.GetTarget())
 	if err != nil {
+		return nil, err
+	}
+	if err := a.record(ctx, "Enable", target.String(), "goes on", ""); err != nil {
 		return nil, err
 	}
 	was, err := a.Service.Halt.GoOn(target)
@@ -156,6 +162,26 @@ func (a *Admin) Enable(ctx context.Context, req *jotsmithv1.EnableRequest) (*jot
 		a.Log.WarnContext(ctx, "goes on", "target", target.String())
 	}
 	return &jotsmithv1.EnableResponse{WasDisabled: was}, nil
+}
+
+// record records what an operator does.
+func (a *Admin) record(ctx context.Context, method, target, change, why string) error {
+	if a.Service.Audit == nil {
+		return nil
+	}
+	by, _ := authn.FromContext(ctx) // admit has seen him
+	return a.Service.Audit.Act(ctx, audit.Act{
+		Method: method, Generation: a.Service.current.Load().ID, Caller: by.String(), Proof: by.Proof(),
+		Target: target, Change: change, Why: why,
+	})
+}
+
+// text is an error's; empty for none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // stoppedBy returns the names of the profiles that a target stops, sorted. A key

@@ -92,8 +92,16 @@ the one before goes on.`,
 			}
 			fmt.Fprintf(w, "configuration %s answers, %s; read and checked in %s\n",
 				resp.GetConfigGeneration(), was, resp.GetDuration().AsDuration().Round(time.Millisecond))
+			writeUnrecorded(w, resp.GetRecordError())
 		})
 	})
+}
+
+// writeUnrecorded says that the audit log has no record of what was done.
+func writeUnrecorded(w io.Writer, why string) {
+	if why != "" {
+		fmt.Fprintf(w, "not recorded: %s\n", why)
+	}
 }
 
 func targetText(t *jotsmithv1.Target) string {
@@ -155,6 +163,7 @@ listed, with the page where their vendor revokes the key itself.`,
 		}
 		return o.print(w, resp, func(w io.Writer) {
 			fmt.Fprintf(w, "stopped: %s\n", targetText(target))
+			writeUnrecorded(w, resp.GetRecordError())
 			if profiles := resp.GetProfiles(); len(profiles) > 0 {
 				fmt.Fprintf(w, "mints no more: %s\n", strings.Join(profiles, ", "))
 			}

@@ -1080,7 +1080,10 @@ type ReloadResponse struct {
 	// Whether it is another than before.
 	Changed bool `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
 	// How long reading and checking took.
-	Duration      *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Why the audit log has no record of it. Empty where it has one, or there is
+	// no audit log.
+	RecordError   string `protobuf:"bytes,4,opt,name=record_error,json=recordError,proto3" json:"record_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1134,6 +1137,13 @@ func (x *ReloadResponse) GetDuration() *durationpb.Duration {
 		return x.Duration
 	}
 	return nil
+}
+
+func (x *ReloadResponse) GetRecordError() string {
+	if x != nil {
+		return x.RecordError
+	}
+	return ""
 }
 
 // DisableRequest says what to stop.
@@ -1198,7 +1208,10 @@ type DisableResponse struct {
 	// not end.
 	Alive []*Alive `protobuf:"bytes,1,rep,name=alive,proto3" json:"alive,omitempty"`
 	// The names of the profiles that mint no more.
-	Profiles      []string `protobuf:"bytes,2,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	Profiles []string `protobuf:"bytes,2,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	// Why the audit log has no record of it, which stops it from nothing. Empty
+	// where it has one, or there is no audit log.
+	RecordError   string `protobuf:"bytes,3,opt,name=record_error,json=recordError,proto3" json:"record_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1245,6 +1258,13 @@ func (x *DisableResponse) GetProfiles() []string {
 		return x.Profiles
 	}
 	return nil
+}
+
+func (x *DisableResponse) GetRecordError() string {
+	if x != nil {
+		return x.RecordError
+	}
+	return ""
 }
 
 // EnableRequest says what to let go on.
@@ -2054,17 +2074,19 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\x03R\x05count\x12H\n" +
 	"\x12newest_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x10newestExpireTime\x12%\n" +
 	"\x0erevocation_url\x18\x05 \x01(\tR\rrevocationUrl\"\x0f\n" +
-	"\rReloadRequest\"\x8e\x01\n" +
+	"\rReloadRequest\"\xb1\x01\n" +
 	"\x0eReloadResponse\x12+\n" +
 	"\x11config_generation\x18\x01 \x01(\tR\x10configGeneration\x12\x18\n" +
 	"\achanged\x18\x02 \x01(\bR\achanged\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\"U\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12!\n" +
+	"\frecord_error\x18\x04 \x01(\tR\vrecordError\"U\n" +
 	"\x0eDisableRequest\x12+\n" +
 	"\x06target\x18\x01 \x01(\v2\x13.jotsmith.v1.TargetR\x06target\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"W\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"z\n" +
 	"\x0fDisableResponse\x12(\n" +
 	"\x05alive\x18\x01 \x03(\v2\x12.jotsmith.v1.AliveR\x05alive\x12\x1a\n" +
-	"\bprofiles\x18\x02 \x03(\tR\bprofiles\"<\n" +
+	"\bprofiles\x18\x02 \x03(\tR\bprofiles\x12!\n" +
+	"\frecord_error\x18\x03 \x01(\tR\vrecordError\"<\n" +
 	"\rEnableRequest\x12+\n" +
 	"\x06target\x18\x01 \x01(\v2\x13.jotsmith.v1.TargetR\x06target\"3\n" +
 	"\x0eEnableResponse\x12!\n" +

@@ -52,7 +52,7 @@ type AdminServiceClient interface {
 	Disable(ctx context.Context, in *DisableRequest, opts ...grpc.CallOption) (*DisableResponse, error)
 	// Enable ends a Disable. Safe to repeat.
 	//
-	// Reasons: INVALID_REQUEST.
+	// Reasons: INVALID_REQUEST, AUDIT_UNAVAILABLE.
 	Enable(ctx context.Context, in *EnableRequest, opts ...grpc.CallOption) (*EnableResponse, error)
 	// ListKeyVersions lists the keys that have versions, how each version stands,
 	// and what is to come. Safe to repeat.
@@ -171,7 +171,7 @@ type AdminServiceServer interface {
 	Disable(context.Context, *DisableRequest) (*DisableResponse, error)
 	// Enable ends a Disable. Safe to repeat.
 	//
-	// Reasons: INVALID_REQUEST.
+	// Reasons: INVALID_REQUEST, AUDIT_UNAVAILABLE.
 	Enable(context.Context, *EnableRequest) (*EnableResponse, error)
 	// ListKeyVersions lists the keys that have versions, how each version stands,
 	// and what is to come. Safe to repeat.
