@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -80,6 +81,10 @@ var failureTable = []Failure{
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED", 0, "the call's deadline has passed"},
 }
 
+// operatorsErrors are those whose own text is the message: it is about what
+// operators wrote, and they alone get it.
+var operatorsErrors = []error{errConfigInvalid, rotation.ErrNoVersion, rotation.ErrTooEarly}
+
 // internal is the row for an error that no other row expects.
 var internal = Failure{nil, codes.Internal, "INTERNAL", 0, "internal error; the server's log says more"}
 
@@ -102,9 +107,8 @@ func toStatus(err error) *status.Status {
 	}
 	for _, row := range failureTable {
 		if errors.Is(err, row.Is) {
-			switch row.Is { //nolint:errorlint // it is the row that is looked at
-			case errConfigInvalid, rotation.ErrNoVersion, rotation.ErrTooEarly:
-				row.Message = err.Error() // which is of the configuration, and for operators alone
+			if slices.Contains(operatorsErrors, row.Is) {
+				row.Message = err.Error()
 			}
 			return row.status(row.retryInfo(err)...)
 		}

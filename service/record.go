@@ -47,10 +47,11 @@ type recorder struct {
 func (r recorder) Begin(ctx context.Context, set claims.Set) (func(context.Context, signer.Signed, error) error, error) {
 	if r.log == nil {
 		return func(ctx context.Context, signed signer.Signed, err error) error {
-			if err != nil {
-				return nil // the signer has it
+			if err == nil { // else there is no token, and the signer knows why
+				err = r.note(ctx, set, signed)
+				return err
 			}
-			return r.note(ctx, set, signed)
+			return nil
 		}, nil
 	}
 	pending, err := r.log.Begin(ctx, intent(r.generation, set.Draft()))

@@ -233,9 +233,7 @@ func (l *Ledger) begin(ctx context.Context) bool {
 	data, err := l.marshal()
 	done := make(chan struct{})
 	l.flight = done
-	l.writes.Add(1)
-	go func() {
-		defer l.writes.Done()
+	l.writes.Go(func() {
 		if err == nil {
 			err = statefile.Replace(l.path, data)
 		}
@@ -243,7 +241,7 @@ func (l *Ledger) begin(ctx context.Context) bool {
 			l.log.ErrorContext(ctx, "ledger not written", "error", err)
 		}
 		l.land(done, err == nil)
-	}()
+	})
 	return true
 }
 

@@ -39,8 +39,7 @@ func TestNextVersionSignsWhenEveryVerifierKnowsItAndItsTimeHasCome(t *testing.T)
 	s.stands(t, "v1 retired, v2 active")
 
 	// One that comes late has to be known first.
-	all := append(s.ring.terms.Candidates, Candidate{Place: "b v3", KID: "v3", SPKI: spki(t), Able: true})
-	s.ring.terms.Candidates = all
+	s.ring.terms.Candidates = append(s.ring.terms.Candidates, Candidate{Place: "b v3", KID: "v3", SPKI: spki(t), Able: true})
 	late := noon.Add(95 * time.Hour)
 	s.at(late)
 	s.at(noon.Add(96 * time.Hour)) // v2 has signed for long enough
