@@ -78,7 +78,7 @@ func TestListPublishedFilesHasTheBytesThatHTTPServes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(resp.GetFiles()) != 5 || resp.GetConfigGeneration() != servicetest.Generation {
+	if len(resp.GetFiles()) != 6 || resp.GetConfigGeneration() != servicetest.Generation {
 		t.Fatalf("%v", resp)
 	}
 	web := httptest.NewServer(publish.Handler(s.Service.Site, s.Service.Metrics.Published, s.Log.Logger()))

@@ -52,7 +52,7 @@ func TestPublishedFilesAreWhatHTTPServes(t *testing.T) {
 		t.Fatalf("%d: %s%s", code, stdout, stderr)
 	}
 	files := tree(t, served)
-	if len(files) != 4 {
+	if len(files) != 5 {
 		t.Errorf("%d files: %v", len(files), files)
 	}
 	for path, text := range files {
@@ -82,7 +82,7 @@ func TestPublishedFilesAreWhatHTTPServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, _ = jotsmith(t, "key", "publish", "--to", served, "--address", "unix://"+r.dir+"/s")
-	if code != exitOK || strings.Count(stdout, "unchanged  ") != 4 || strings.Contains(stdout, "wrote") {
+	if code != exitOK || strings.Count(stdout, "unchanged  ") != 5 || strings.Contains(stdout, "wrote") {
 		t.Errorf("%d: %s", code, stdout)
 	}
 	if info, err := os.Stat(set); err != nil || !info.ModTime().Equal(old) {
@@ -212,7 +212,7 @@ func TestFilesAreNotWrittenInPart(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if got := strings.Join(names, " "); got != "/.well-known/jwks.json /.well-known/oauth-authorization-server/t /t/.well-known/jwks.json /t/.well-known/openid-configuration" {
+	if got := strings.Join(names, " "); got != "/.well-known/jwks.json /.well-known/oauth-authorization-server/t /.well-known/openid-configuration/t /t/.well-known/jwks.json /t/.well-known/openid-configuration" {
 		t.Error(got)
 	}
 	for args, want := range map[string]int{

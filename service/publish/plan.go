@@ -38,7 +38,8 @@ func (p Plan) KeyNames() []string {
 const (
 	setPath       = "/.well-known/jwks.json"
 	discoveryPath = "/.well-known/openid-configuration"
-	// oauthPath stands ahead of the issuer's path (RFC 8414 section 3.1).
+	// oauthPath stands ahead of the issuer's path (RFC 8414 section 3.1), and so
+	// does discoveryPath for those who read its section 5 alone.
 	oauthPath = "/.well-known/oauth-authorization-server"
 )
 
@@ -73,7 +74,7 @@ func plain(r rune) bool {
 // Looks says whether a path is one at which some plan publishes something.
 func Looks(path string) bool {
 	return strings.HasSuffix(path, "/jwks.json") || strings.HasSuffix(path, discoveryPath) ||
-		path == oauthPath || strings.HasPrefix(path, oauthPath+"/")
+		strings.HasPrefix(path+"/", oauthPath+"/") || strings.HasPrefix(path, discoveryPath+"/")
 }
 
 // place is one path with what is published there.
@@ -110,10 +111,12 @@ func (p Plan) places() ([]place, error) {
 	}
 	for _, issuer := range p.Issuers {
 		path, _ := PathOf(issuer.URL) // which it has
-		// Another address for the same, so it gives way: as files, that of /a is
-		// where the directory of /a/b would be.
-		if also := (place{oauthPath + path, issuer.Keys, issuer.metadata(), "the issuer " + issuer.URL}); l.clash(also) == nil {
-			l.add(also)
+		for _, ahead := range []string{oauthPath, discoveryPath} {
+			// Another address for the same, so it gives way: as files, that of /a is
+			// where the directory of /a/b would be.
+			if also := (place{ahead + path, issuer.Keys, issuer.metadata(), "the issuer " + issuer.URL}); l.clash(also) == nil {
+				l.add(also)
+			}
 		}
 	}
 	return l.places, l.err

@@ -90,6 +90,7 @@ func TestEachIssuerHasItsOwnKeysAndTheRootHasAll(t *testing.T) {
 	if diff := cmp.Diff([]string{
 		"/.well-known/jwks.json",
 		"/.well-known/oauth-authorization-server/one", "/.well-known/oauth-authorization-server/two",
+		"/.well-known/openid-configuration/one", "/.well-known/openid-configuration/two",
 		"/keys/c/jwks.json",
 		"/one/.well-known/jwks.json", "/one/.well-known/openid-configuration",
 		"/two/.well-known/jwks.json", "/two/.well-known/openid-configuration",
@@ -99,7 +100,9 @@ func TestEachIssuerHasItsOwnKeysAndTheRootHasAll(t *testing.T) {
 	const one = `{"issuer":"https://x.example/one","jwks_uri":"https://x.example/one/.well-known/jwks.json",` +
 		`"response_types_supported":["id_token"],"subject_types_supported":["public"],` +
 		`"id_token_signing_alg_values_supported":["ES256"],"claims_supported":["aud","iss"]}` + "\n"
-	for _, path := range []string{"/one/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/one"} {
+	for _, path := range []string{
+		"/one/.well-known/openid-configuration", "/.well-known/openid-configuration/one", "/.well-known/oauth-authorization-server/one",
+	} {
 		if d := site.at(path); string(d.Body) != one || d.MediaType != "application/json" {
 			t.Errorf("%s: %s", path, d.Body)
 		}
@@ -130,7 +133,7 @@ func TestIssuerAtTheRootHasTheWellKnownSetToItself(t *testing.T) {
 			t.Error(got)
 		}
 		// As files, the other issuer's would be in the directory of the first's.
-		if site.at("/.well-known/oauth-authorization-server") == nil || site.at("/.well-known/oauth-authorization-server/b") != nil {
+		if site.at("/.well-known/oauth-authorization-server") == nil || site.at("/.well-known/oauth-authorization-server/b") != nil || site.at("/.well-known/openid-configuration/b") != nil {
 			t.Errorf("%s: RFC 8414 is in its own way", url)
 		}
 	}
@@ -246,4 +249,20 @@ func FuzzPathOf(f *testing.F) {
 			t.Errorf("%q: %v", url, err)
 		}
 	})
+}
+
+func TestLooksKnowsEveryPathOfEveryPlan(t *testing.T) {
+	plan := Plan{Issuers: []Issuer{{URL: "https://x.example/a", Keys: []string{"k"}}, {URL: "https://x.example", Keys: []string{"k"}}}, Keys: []string{"k"}}
+	for _, plan := range []Plan{plan, {Issuers: plan.Issuers[:1]}, {Keys: plan.Keys}} {
+		for _, d := range build(t, plan, nil).Documents() {
+			if !Looks(d.Path) {
+				t.Errorf("%s does not look like one", d.Path)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/index.html", "/jwks.json.bak", "/.well-known/security.txt", "/.well-known/openid-configuration.html"} {
+		if Looks(path) {
+			t.Errorf("%s looks like one", path)
+		}
+	}
 }
