@@ -10,7 +10,8 @@ import (
 
 // TestNoVerifierEverMeetsATokenWhoseKIDItCouldNotKnow runs thousands of
 // rotations, by schedule and by hand, of one server and of three that share a
-// Store, which stop, start, lose their ledgers and sign late, before verifiers
+// Store, which stop, start, crash in the middle of a change, lose their ledgers
+// and sign late, before verifiers
 // that keep what they fetched for as long as they may, from 5 minutes to 24
 // hours, and never fetch for a kid that they do not know.
 func TestNoVerifierEverMeetsATokenWhoseKIDItCouldNotKnow(t *testing.T) {
@@ -121,6 +122,7 @@ func (w *world) boot(s *server, forgotten bool) {
 		w.books++
 		s.book = &book{id: fmt.Sprint(w.books), ends: map[string]time.Time{}}
 	}
+	w.store.crash = nil
 	s.ring = &ring{terms: w.terms}
 	s.now = w.now
 	s.open(w.t, w.store)
@@ -182,9 +184,14 @@ func (w *world) step() {
 // disturb stops or starts a server, changes the configuration or has an operator
 // rotate.
 func (w *world) disturb(s *server) {
-	switch w.r.IntN(6) {
+	switch w.r.IntN(8) {
 	case 0:
 		w.down[s] = true
+	case 3: // its next change is lost, or half done, and it may die of it
+		w.store.crash = []crash{crash(w.r.IntN(3))}
+		if s.at(w.now); w.r.IntN(2) == 0 {
+			w.boot(s, false)
+		}
 	case 1:
 		w.boot(s, w.r.IntN(4) == 0)
 	case 2:

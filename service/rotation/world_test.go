@@ -16,12 +16,22 @@ import (
 
 var noon = time.Date(2027, time.March, 1, 12, 0, 0, 0, time.UTC)
 
+// crash is where a Save ends that does not return, as far as who saves can tell.
+type crash int
+
+const (
+	fine crash = iota
+	before
+	after
+)
+
 // memory is a Store that servers share.
 type memory struct {
 	mu       sync.Mutex
 	state    State
 	revision int
 	fails    error // of Save
+	crash    []crash
 }
 
 func (m *memory) Load(context.Context) (State, Revision, error) {
@@ -37,19 +47,29 @@ func (m *memory) name() Revision {
 	return Revision(fmt.Sprint(m.revision))
 }
 
-func (m *memory) Save(_ context.Context, state State, before Revision) (Revision, error) {
+func (m *memory) Save(_ context.Context, state State, over Revision) (Revision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fails != nil {
 		return "", m.fails
 	}
-	if before != m.name() {
+	if over != m.name() {
 		return "", ErrConflict
 	}
 	if err := state.valid(); err != nil {
 		return "", err
 	}
+	how := fine
+	if len(m.crash) > 0 {
+		how, m.crash = m.crash[0], m.crash[1:]
+	}
+	if how == before {
+		return "", errDisk
+	}
 	m.state, m.revision = state.clone(), m.revision+1
+	if how == after {
+		return "", errDisk
+	}
 	return m.name(), nil
 }
 
