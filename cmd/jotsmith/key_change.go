@@ -45,9 +45,24 @@ func apply(data []byte, changes []change) []byte {
 	return []byte(strings.Join(lines, "\n"))
 }
 
-// keyPlace is where a key of a configuration lies: the key itself, or one of its
-// members.
+// keyPlace is where a key of a configuration lies: the key itself, one of its
+// versions, or a member of either.
 type keyPlace struct{ name, backend, id string }
+
+// among returns the first of some entries that lies there, itself or by one of its
+// members; nil where none does.
+func (p keyPlace) among(entries *yaml.Node) *yaml.Node {
+	for _, entry := range entries.Content {
+		backend, id := member(entry, "backend"), member(entry, "id")
+		if backend != nil && id != nil && backend.Value == p.backend && id.Value == p.id {
+			return entry
+		}
+		if members := member(entry, "members"); members != nil && p.among(members) != nil {
+			return entry
+		}
+	}
+	return nil
+}
 
 // moveKeys has keys of a configuration lie where s says in the place of where
 // they do, under the kid that they have. Whatever else is said of a key stays,
@@ -103,20 +118,21 @@ func moveKeys(data []byte, places []keyPlace, s suggested, toFile bool) ([]chang
 func movedKey(name, key *yaml.Node, from keyPlace, s suggested, toFile bool) (string, error) {
 	strip(key)
 	place := map[string]*yaml.Node{"backend": {Kind: yaml.ScalarNode, Value: s.backend}, "id": quoted(s.id)}
-	set(key, "spki_sha256", quoted(s.spki))
 	if !toFile {
 		drop(key, "verify")
 	}
 	at := key
-	if members := member(key, "members"); members != nil {
-		i := slices.IndexFunc(members.Content, func(m *yaml.Node) bool {
-			backend, id := member(m, "backend"), member(m, "id")
-			return backend != nil && id != nil && backend.Value == from.backend && id.Value == from.id
-		})
-		if i < 0 {
-			return "", fmt.Errorf("the member of keys.%s that is the file is not spelled out there: change it by hand, and give --kid in the place of --config", name.Value)
+	for _, list := range []string{"versions", "members"} {
+		if list == "members" {
+			set(at, "spki_sha256", quoted(s.spki)) // of the version, or of the key
 		}
-		at = members.Content[i]
+		entries := member(at, list)
+		if entries == nil {
+			continue
+		}
+		if at = from.among(entries); at == nil {
+			return "", fmt.Errorf("the file is among the %s of keys.%s, and not spelled out there: change it by hand, and give --kid in the place of --config", list, name.Value)
+		}
 	}
 	for _, field := range slices.Sorted(maps.Keys(place)) {
 		set(at, field, place[field])

@@ -51,6 +51,14 @@ func TestMovedKeysAreLineByLine(t *testing.T) {
 			"backends:\n  local: {uri: \"file:/k\"}\n  hsm: {uri: \"file:/h\"}\nkeys:\n  a:\n    kid: A\n    members:\n      - {backend: hsm, id: a.p8}\n      - backend: local\n        id: a.p8\n  b: {backend: local, id: b.p8}\n",
 			"backends:\n  local: {uri: \"file:/k\"}\n  hsm: {uri: \"file:/h\"}\n  kms: {uri: \"awskms:?region=eu-west-1\"}\nkeys:\n  a: {kid: A, members: [{backend: hsm, id: a.p8}, {backend: kms, id: \"alias/a\"}], " + spki + "}\n  b: {backend: local, id: b.p8}\n",
 		},
+		"a version": {
+			"rotation_file: /r\nbackends:\n  local: {uri: \"file:/k\"}\nkeys:\n  a:\n    versions:\n      - {backend: local, id: old.p8, kid: O}\n      - {backend: local, id: a.p8, kid: A}\n    verify: always\n  b: {backend: local, id: b.p8}\n",
+			"rotation_file: /r\nbackends:\n  local: {uri: \"file:/k\"}\n  kms: {uri: \"awskms:?region=eu-west-1\"}\nkeys:\n  a: {versions: [{backend: local, id: old.p8, kid: O}, {backend: kms, id: \"alias/a\", kid: A, " + spki + "}]}\n  b: {backend: local, id: b.p8}\n",
+		},
+		"a member of a version": {
+			"rotation_file: /r\nbackends:\n  local: {uri: \"file:/k\"}\n  hsm: {uri: \"file:/h\"}\nkeys:\n  a:\n    versions: [{members: [{backend: local, id: a.p8}, {backend: hsm, id: a.p8}]}]\n  b: {backend: local, id: b.p8}\n",
+			"rotation_file: /r\nbackends:\n  local: {uri: \"file:/k\"}\n  hsm: {uri: \"file:/h\"}\n  kms: {uri: \"awskms:?region=eu-west-1\"}\nkeys:\n  a: {versions: [{members: [{backend: kms, id: \"alias/a\"}, {backend: hsm, id: a.p8}], " + spki + "}]}\n  b: {backend: local, id: b.p8}\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := []byte(c.config + changedTail)

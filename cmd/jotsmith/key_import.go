@@ -180,7 +180,12 @@ func (i *keyImport) entries(file string) ([]keyPlace, error) {
 	for _, name := range slices.Sorted(maps.Keys(cfg.GetKeys())) {
 		key := cfg.GetKeys()[name]
 		all := []keyPlace{{name, key.GetBackend(), key.GetId()}}
-		for _, m := range key.GetMembers() {
+		members := key.GetMembers()
+		for _, v := range key.GetVersions() {
+			all = append(all, keyPlace{name, v.GetBackend(), v.GetId()})
+			members = append(members, v.GetMembers()...)
+		}
+		for _, m := range members {
 			all = append(all, keyPlace{name, m.GetBackend(), m.GetId()})
 		}
 		for _, place := range all {
