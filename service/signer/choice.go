@@ -40,10 +40,13 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 	}
 	t := turn{caller: caller, digest: digest, limit: k.limit(ctx)}
 	var order [2 * MaxMembers]*member
-	n := k.order(&order)
-	members := order[:n]
-	var failed nowhere
+	members := k.order(order[:0])
+	n := len(members)
+	var faults nowhere
 	for i := 0; i < len(members); i++ {
+		if latched := k.latched.Load(); latched != nil { // by another call
+			return backends.Signature{}, latched
+		}
 		m, again := members[i], i >= n
 		t.patience = m.patience(time.Until(t.limit), members[i+1:], again)
 		signature, err := m.sign(ctx, t)
@@ -53,7 +56,7 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 		if ctx.Err() != nil || isAny(err, backends.ErrSignatureInvalid, backends.ErrClosed) {
 			return backends.Signature{}, err
 		}
-		failed.add(m, err)
+		faults.add(m, err)
 		if time.Until(t.limit) <= 0 {
 			break
 		}
@@ -61,44 +64,46 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 			members = append(members, m)
 		}
 	}
-	return backends.Signature{}, failed.err()
+	return backends.Signature{}, faults.err()
 }
 
-// order fills in whom to ask, one after the other: who can sign, the first of
-// them first; then who throttles; then who could not sign last.
-func (k *key) order(order *[2 * MaxMembers]*member) (n int) {
+// order appends whom to ask, one after the other: who can sign, the first of them
+// first; then who throttles; then who could not sign last.
+func (k *key) order(members []*member) []*member {
 	first := k.preferred()
-	add := func(want int) {
+	if first >= 0 {
+		members = append(members, k.members[first])
+	}
+	var now [MaxMembers]standing // a member has but one, whatever happens to it meanwhile
+	for i, m := range k.members {
+		now[i] = m.standing()
+	}
+	for want := range barred {
 		for i, m := range k.members {
-			if i != first && m.standing() == want {
-				order[n] = m
-				n++
+			if i != first && now[i] == want {
+				members = append(members, m)
 			}
 		}
 	}
-	if first >= 0 {
-		order[0], n = k.members[first], 1
-	}
-	for standing := able; standing <= last; standing++ {
-		add(standing)
-	}
-	return n
+	return members
 }
 
-// How willingly a member is asked.
+// standing is how willingly a member is asked.
+type standing int
+
 const (
-	able   = iota // it can sign
-	spared        // it throttles
-	last          // it could not sign
-	never         // it cannot be asked
+	able   standing = iota // it can sign
+	spared                 // it throttles
+	failed                 // it could not sign last
+	barred                 // it cannot be asked
 )
 
-func (m *member) standing() int {
+func (m *member) standing() standing {
 	switch {
 	case !m.askable():
-		return never
+		return barred
 	case m.fault.Load() != nil:
-		return last
+		return failed
 	case m.rests.Load() > int64(m.key.age()):
 		return spared
 	}
@@ -230,7 +235,10 @@ func (n *nowhere) add(m *member, err error) {
 
 // err returns the only error as it is.
 func (n *nowhere) err() error {
-	if len(n.all) == 1 {
+	switch len(n.all) {
+	case 0: // all were latched just now
+		return ErrNotReady
+	case 1:
 		return n.first
 	}
 	return &nowhere{why: n.why, all: n.all}

@@ -171,6 +171,29 @@ func TestWrongSignatureLatchesTheKeyInAllPlaces(t *testing.T) {
 	})
 }
 
+func TestLieThatOneCallMeetsStopsTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, stores := places(t, 2)
+		s := loaded(t, cfg)
+		stores[0].fail(blackHole)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := s.Sign(t.Context(), approved(t)); !errors.Is(err, backends.ErrSignatureInvalid) {
+				t.Errorf("a call that waited meanwhile: %v", err)
+			}
+		})
+		synctest.Wait()
+		stores[0].fail(nil)
+		lie := func(sig backends.Signature) backends.Signature { sig[40] ^= 1; return sig }
+		stores[0].lie.Store(&lie)
+		_, _ = s.Sign(t.Context(), approved(t))
+		wg.Wait()
+		if signed := stores[1].signed.Load(); signed != 1 {
+			t.Errorf("the other place signed %d times", signed)
+		}
+	})
+}
+
 func TestNonceThatTwoPlacesRepeatLatchesTheKey(t *testing.T) {
 	public, sign := nonceRepeater(t)
 	cfg := config(nil)
