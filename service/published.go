@@ -57,6 +57,19 @@ func (in *Generation) publishedVersions(name string, longest time.Duration) []pu
 	return keys
 }
 
+// SpentKIDs returns the kids of versions that were published and are no longer,
+// because no token of theirs can be valid or an operator has dropped them.
+func (in *Generation) SpentKIDs() []string {
+	if in.Versions == nil {
+		return nil
+	}
+	var spent []string
+	for _, name := range in.Published.KeyNames() {
+		spent = append(spent, in.Versions.Spent(name)...)
+	}
+	return spent
+}
+
 // inherit takes over the public keys that the configuration before has read from
 // their stores: what is published stays so while its store is away.
 func (in *Generation) inherit(before *Generation) {
@@ -140,7 +153,7 @@ func (s *Service) ListPublishedFiles(ctx context.Context, _ *jotsmithv1.ListPubl
 		return nil, call.end(ctx, call.fault)
 	}
 	site := s.published(ctx)
-	resp := &jotsmithv1.ListPublishedFilesResponse{ConfigGeneration: site.in.ID}
+	resp := &jotsmithv1.ListPublishedFilesResponse{ConfigGeneration: site.in.ID, SpentKids: site.in.SpentKIDs()}
 	for _, d := range site.Documents() {
 		resp.Files = append(resp.Files, &jotsmithv1.PublishedFile{
 			Path: d.Path, MediaType: d.MediaType, Content: d.Body, MaxAge: durationpb.New(d.MaxAge), MissingKeys: d.Missing,

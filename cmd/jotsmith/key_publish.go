@@ -28,6 +28,7 @@ import (
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
+	"github.com/jotsmith/jotsmith/service/ledger"
 	"github.com/jotsmith/jotsmith/service/publish"
 	"github.com/jotsmith/jotsmith/service/signer"
 	"github.com/jotsmith/jotsmith/service/statefile"
@@ -60,11 +61,11 @@ Each file is replaced whole, and none before all are ready; one that has not
 changed is left alone. Nothing is ever removed: a set that is no longer published
 is named, and yours to remove.
 
-A key that is in a file of DIR stays in it. Where it would no longer be, or its
-kid would be another key's, nothing is written: a token that it signed may still
-be alive. Once the last of them has expired, say so with --force. Nothing is
-written either while a key could not be read from its store, unless it is with
---force.`,
+A key that is in a file of DIR stays in it, unless a rotation has found that no
+token of it can be valid. Where it would no longer be, or its kid would be
+another key's, nothing is written: a token that it signed may still be alive. Once
+the last of them has expired, say so with --force. Nothing is written either while
+a key could not be read from its store, unless it is with --force.`,
 		Example: `  jotsmith key publish --to /var/www/tokens
   jotsmith key publish --to public --config jotsmith.yaml --dry-run`,
 		Args: cobra.NoArgs,
@@ -90,11 +91,11 @@ func (f *keyPublishFlags) run(ctx context.Context, log *slog.Logger, stdout, std
 	if info, err := os.Stat(f.to); err != nil || !info.IsDir() {
 		return fail(exitUsage, fmt.Errorf("--to: %s is not a directory; make it first", f.to))
 	}
-	documents, err := f.documents(ctx, log)
+	now, err := f.publication(ctx, log)
 	if err != nil {
 		return err
 	}
-	changes, err := f.compare(documents)
+	changes, err := f.compare(now)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (f *keyPublishFlags) run(ctx context.Context, log *slog.Logger, stdout, std
 		fmt.Fprintf(stderr, "forced: %v\n", refusal)
 		refusal = nil
 	}
-	served := slices.DeleteFunc(documents, func(d publish.Document) bool { return d.Body == nil })
+	served := slices.DeleteFunc(now.documents, func(d publish.Document) bool { return d.Body == nil })
 	if len(served) > 0 {
 		soonest := slices.MinFunc(served, func(a, b publish.Document) int { return cmp.Compare(a.MaxAge, b.MaxAge) })
 		fmt.Fprintf(stderr, "serve them with: Cache-Control: %s\n", publish.CacheControl(soonest.MaxAge))
@@ -127,66 +128,82 @@ func (f *keyPublishFlags) run(ctx context.Context, log *slog.Logger, stdout, std
 	return refusal
 }
 
-// documents returns what is published, by the server or the configuration.
-func (f *keyPublishFlags) documents(ctx context.Context, log *slog.Logger) ([]publish.Document, error) {
+// publication is what is published.
+type publication struct {
+	documents []publish.Document
+	spent     []string // kids that were published, and that no verifier needs
+}
+
+// publication returns what is published, by the server or the configuration.
+func (f *keyPublishFlags) publication(ctx context.Context, log *slog.Logger) (publication, error) {
 	published, where := f.served, "the server's configuration"
 	if f.file != "" {
 		published, where = f.configured, f.file
 	}
-	documents, err := published(ctx, log)
-	if err == nil && len(documents) == 0 {
+	now, err := published(ctx, log)
+	if err == nil && len(now.documents) == 0 {
 		err = fail(exitConfig, fmt.Errorf("%s publishes nothing; it needs a section publish", where))
 	}
-	return documents, err
+	return now, err
 }
 
 // served asks the server.
-func (f *keyPublishFlags) served(ctx context.Context, _ *slog.Logger) ([]publish.Document, error) {
+func (f *keyPublishFlags) served(ctx context.Context, _ *slog.Logger) (publication, error) {
 	conn, err := f.client.dial()
 	if err != nil {
-		return nil, err
+		return publication{}, err
 	}
 	defer conn.Close() //nolint:errcheck // one call was all
 	resp, err := jotsmithv1.NewKeyServiceClient(conn).ListPublishedFiles(ctx, &jotsmithv1.ListPublishedFilesRequest{})
 	if err != nil {
-		return nil, f.client.fault(err)
+		return publication{}, f.client.fault(err)
 	}
-	var documents []publish.Document
+	now := publication{spent: resp.GetSpentKids()}
 	for _, file := range resp.GetFiles() {
 		if clean := path.Clean(file.GetPath()); clean != file.GetPath() || !path.IsAbs(clean) || !filepath.IsLocal(filepath.FromSlash(clean[1:])) {
-			return nil, fail(exitFailure, fmt.Errorf("the server publishes at %q, which is no path of a file", file.GetPath()))
+			return publication{}, fail(exitFailure, fmt.Errorf("the server publishes at %q, which is no path of a file", file.GetPath()))
 		}
-		documents = append(documents, publish.Document{
+		now.documents = append(now.documents, publish.Document{
 			Path: file.GetPath(), MediaType: file.GetMediaType(), Body: file.GetContent(), MaxAge: file.GetMaxAge().AsDuration(), Missing: file.GetMissingKeys(),
 		})
 	}
-	return documents, nil
+	return now, nil
 }
 
-// configured does what a server of the configuration would do.
-func (f *keyPublishFlags) configured(ctx context.Context, log *slog.Logger) ([]publish.Document, error) {
+// configured does what a server of the configuration would do, and remembers
+// nothing of it.
+func (f *keyPublishFlags) configured(ctx context.Context, log *slog.Logger) (publication, error) {
 	cfg, err := config.Load(f.file, checkURI)
 	if err != nil || cfg.Published.Empty() {
-		return nil, fail(exitConfig, err)
+		return publication{}, fail(exitConfig, err)
 	}
-	cfg.Issuers = nil // of callers, of whom there are none
 	onlyPublished(cfg)
+	minted, err := ledger.Open("", rand.Reader, log)
+	if err != nil {
+		return publication{}, fail(exitFailure, err)
+	}
+	system := func() (time.Time, error) { return time.Now(), nil }
+	versions, err := openVersions(ctx, cfg, true, nil, minted, system, func() {}, log)
+	if err != nil {
+		return publication{}, fail(exitConfig, err)
+	}
 	tokenKeys := oidc.NewKeys(oidc.KeysConfig{Now: time.Now, Random: rand.Reader, Log: log})
 	defer tokenKeys.Close()
-	in, err := openGeneration(ctx, cfg, newKeyHealth().next(), books{}, tokenKeys, log)
+	in, err := openGeneration(ctx, cfg, newKeyHealth().next(), books{minted: minted, versions: versions}, tokenKeys, log)
 	if err != nil {
-		return nil, fail(exitConfig, err)
+		return publication{}, fail(exitConfig, err)
 	}
 	site, err := in.Published.Build(in.PublishedKeys)
-	if err := errors.Join(err, in.close()); err != nil {
-		return nil, fail(exitFailure, err)
+	if err := errors.Join(err, in.close(), minted.Close()); err != nil {
+		return publication{}, fail(exitFailure, err)
 	}
-	return site.Documents(), nil
+	return publication{site.Documents(), in.SpentKIDs()}, nil
 }
 
 // onlyPublished leaves of a configuration's keys and stores those that are asked
-// for a key to publish.
+// for a key to publish, and of its callers none.
 func onlyPublished(cfg *config.Config) {
+	cfg.Issuers = nil
 	names, stores := cfg.Published.KeyNames(), map[string]bool{}
 	cfg.SigningKeys = slices.DeleteFunc(cfg.SigningKeys, func(key signer.Key) bool { return !slices.Contains(names, key.Name) })
 	for _, key := range cfg.SigningKeys {
@@ -194,6 +211,7 @@ func onlyPublished(cfg *config.Config) {
 			stores[m.Store] = true
 		}
 	}
+	maps.DeleteFunc(cfg.Rotations, func(name string, _ config.Rotation) bool { return !slices.Contains(names, name) })
 	maps.DeleteFunc(cfg.GetBackends(), func(name string, _ *configv1.Backend) bool { return !stores[name] })
 }
 
@@ -203,6 +221,7 @@ type fileChange struct {
 	document   publish.Document
 	same       bool
 	come, gone []string // kids of a set; a kid of another key is both
+	spent      []string // kids that go because no verifier needs them
 }
 
 // line is what the command prints of the file; done is its word for writing.
@@ -217,7 +236,7 @@ func (c fileChange) line(done string) string {
 	for _, kid := range c.come {
 		words = append(words, "+"+kid)
 	}
-	for _, kid := range c.gone {
+	for _, kid := range slices.Concat(c.gone, c.spent) {
 		words = append(words, "-"+kid)
 	}
 	return strings.Join(words, " ")
@@ -228,16 +247,16 @@ const maxPublished = 16 << 20
 
 // compare says what would change, file by file. Sets come first, so that no
 // verifier is sent to one that is not there yet.
-func (f *keyPublishFlags) compare(documents []publish.Document) ([]fileChange, error) {
-	changes := make([]fileChange, 0, len(documents))
-	for _, d := range documents {
+func (f *keyPublishFlags) compare(now publication) ([]fileChange, error) {
+	changes := make([]fileChange, 0, len(now.documents))
+	for _, d := range now.documents {
 		c := fileChange{file: filepath.Join(f.to, filepath.FromSlash(d.Path)), document: d}
 		before, err := backends.ReadFile(c.file, maxPublished)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fail(exitFailure, err)
 		}
 		c.same = err == nil && bytes.Equal(before, d.Body)
-		if err := c.compareKeys(before); err != nil {
+		if err := c.compareKeys(before, now.spent); err != nil {
 			return nil, fail(exitFailure, fmt.Errorf("%s: %w; this command has not written it, so move it away", c.file, err))
 		}
 		changes = append(changes, c)
@@ -256,7 +275,7 @@ func (f *keyPublishFlags) compare(documents []publish.Document) ([]fileChange, e
 }
 
 // compareKeys says which kids a set would get and lose.
-func (c *fileChange) compareKeys(before []byte) error {
+func (c *fileChange) compareKeys(before []byte, spent []string) error {
 	if !c.document.IsSet() || c.document.Body == nil {
 		return nil
 	}
@@ -274,7 +293,11 @@ func (c *fileChange) compareKeys(before []byte) error {
 		}
 	}
 	for _, kid := range slices.Sorted(maps.Keys(had)) {
-		if had[kid] != has[kid] {
+		switch {
+		case had[kid] == has[kid]:
+		case has[kid] == "" && slices.Contains(spent, kid):
+			c.spent = append(c.spent, kid)
+		default:
 			c.gone = append(c.gone, kid)
 		}
 	}

@@ -28,6 +28,22 @@ func (k *Keeper) Published(key string) []Version {
 	return published
 }
 
+// Spent returns the kids of a key's versions that were published and are no
+// longer: no token of theirs can be valid, or an operator has said that none is to
+// be.
+func (k *Keeper) Spent(key string) []string {
+	known := k.view.Load().Keys[key]
+	spent := slices.Collect(maps.Keys(known.Left))
+	for _, v := range known.Versions {
+		spent = slices.DeleteFunc(spent, func(kid string) bool { return kid == v.KID })
+		if v.Standing == Gone {
+			spent = append(spent, v.KID)
+		}
+	}
+	slices.Sort(spent)
+	return spent
+}
+
 // Reports returns every key that has versions, ordered by name.
 func (k *Keeper) Reports() []Report {
 	k.mu.Lock()

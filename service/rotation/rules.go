@@ -3,6 +3,7 @@ package rotation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -18,6 +19,9 @@ const (
 	// Skew is how far a verifier's clock may be behind: so much longer may it
 	// take a token for valid.
 	Skew = 5 * time.Minute
+	// leftFor is how long the kids of versions are remembered that are published
+	// no more: longer than whoever publishes elsewhere takes to notice.
+	leftFor = 90 * 24 * time.Hour
 )
 
 // Errors of what an operator asks for.
@@ -159,11 +163,27 @@ func (t *turn) adopt() {
 		return
 	}
 	t.Versions = slices.DeleteFunc(t.Versions, func(v Version) bool {
-		return (v.Standing == Next || v.Standing == Gone) && t.terms.of(v) == nil
+		forgotten := (v.Standing == Next || v.Standing == Gone) && t.terms.of(v) == nil
+		if forgotten {
+			t.leave(v.KID)
+		}
+		return forgotten
 	})
+	maps.DeleteFunc(t.Left, func(_ string, when time.Time) bool { return t.now.Sub(when) > leftFor })
+	if len(t.Left) == 0 {
+		t.Left = nil // as it is when it is read
+	}
 	if t.Order != nil && t.find(t.Order.KID) == nil {
 		t.Order = nil
 	}
+}
+
+// leave remembers for a while that a kid is published no more.
+func (t *turn) leave(kid string) {
+	if t.Left == nil {
+		t.Left = map[string]time.Time{}
+	}
+	t.Left[kid] = t.now
 }
 
 // register takes down that this server may sign with the active version, and for

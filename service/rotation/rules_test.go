@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -232,5 +233,50 @@ func TestDropTakesBackWhatNobodyNeedsAndByForceTheRest(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"v2", "v3"}, published); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Whoever publishes elsewhere is told which kids may go, for long enough, whether
+// the version is still configured or not; never one that is published.
+func TestSpentAreTheKidsThatArePublishedNoMore(t *testing.T) {
+	all := candidates(t, 4)
+	store := &memory{}
+	s := start(t, store, Terms{Candidates: all, Longest: time.Hour}, noon)
+	spent := func(want ...string) {
+		t.Helper()
+		if got := s.Spent("k"); !slices.Equal(got, want) {
+			t.Errorf("spent %v, want %v", got, want)
+		}
+	}
+	spent()
+	if _, err := s.Rotate(t.Context(), "k", "", Will{By: "o"}, false); err != nil {
+		t.Fatal(err)
+	}
+	s.stands(t, "v1 retired, v2 active, v3 next, v4 next")
+	spent()
+	s.ring.terms.Candidates = all[1:3] // v1 is published, configured or not; v4 has signed nothing
+	s.at(noon.Add(time.Minute))
+	s.stands(t, "v1 retired, v2 active, v3 next")
+	spent("v4")
+	gone := noon.Add(2 * time.Hour)
+	s.at(gone)
+	spent("v1", "v4")
+	s.at(gone.Add(time.Minute)) // it is no version any more
+	s.stands(t, "v2 active, v3 next")
+	spent("v1", "v4")
+	s.ring.terms.Candidates = all[1:]
+	s.at(gone.Add(2 * time.Minute))
+	s.stands(t, "v2 active, v3 next, v4 next")
+	spent("v1")
+	s.open(t, store) // after a restart
+	spent("v1")
+	s.Adopt(t.Context(), s.ring)
+	s.at(gone.Add(leftFor + time.Hour))
+	spent()
+	if len(s.view.Load().Keys["k"].Left) != 0 {
+		t.Errorf("left %v", s.view.Load().Keys["k"].Left)
+	}
+	if got := s.Spent("no key"); len(got) != 0 {
+		t.Errorf("of no key: %v", got)
 	}
 }

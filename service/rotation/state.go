@@ -81,6 +81,10 @@ type Order struct {
 type Key struct {
 	Versions []Version `json:"versions"` // in the order in which they were first seen
 	Order    *Order    `json:"order,omitempty"`
+	// Left are the kids of versions that were published and are no longer
+	// configured, and when they were last. Whoever publishes elsewhere may let
+	// them go, too.
+	Left map[string]time.Time `json:"left,omitempty"`
 }
 
 // State is what is remembered of all keys, by their names in the configuration.
@@ -94,6 +98,7 @@ func (k Key) clone() Key {
 	for i := range k.Versions {
 		k.Versions[i].Signers = slices.Clone(k.Versions[i].Signers)
 	}
+	k.Left = maps.Clone(k.Left)
 	return k
 }
 

@@ -354,8 +354,12 @@ type ListPublishedFilesResponse struct {
 	Files []*PublishedFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
 	// Which configuration answered, as in MintTokenResponse.
 	ConfigGeneration string `protobuf:"bytes,2,opt,name=config_generation,json=configGeneration,proto3" json:"config_generation,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The kids of versions of these keys that were published and are no longer:
+	// no token of theirs can be valid, or an operator has dropped them. Every other
+	// kid that was once in a set may be needed by a verifier.
+	SpentKids     []string `protobuf:"bytes,3,rep,name=spent_kids,json=spentKids,proto3" json:"spent_kids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListPublishedFilesResponse) Reset() {
@@ -400,6 +404,13 @@ func (x *ListPublishedFilesResponse) GetConfigGeneration() string {
 		return x.ConfigGeneration
 	}
 	return ""
+}
+
+func (x *ListPublishedFilesResponse) GetSpentKids() []string {
+	if x != nil {
+		return x.SpentKids
+	}
+	return nil
 }
 
 // PublishedFile is what is published at one path.
@@ -507,10 +518,12 @@ const file_jotsmith_v1_key_service_proto_rawDesc = "" +
 	"\x11WatchKeysResponse\x12$\n" +
 	"\x04keys\x18\x01 \x03(\v2\x10.jotsmith.v1.KeyR\x04keys\x12+\n" +
 	"\x11config_generation\x18\x02 \x01(\tR\x10configGeneration\"\x1b\n" +
-	"\x19ListPublishedFilesRequest\"{\n" +
+	"\x19ListPublishedFilesRequest\"\x9a\x01\n" +
 	"\x1aListPublishedFilesResponse\x120\n" +
 	"\x05files\x18\x01 \x03(\v2\x1a.jotsmith.v1.PublishedFileR\x05files\x12+\n" +
-	"\x11config_generation\x18\x02 \x01(\tR\x10configGeneration\"\xb3\x01\n" +
+	"\x11config_generation\x18\x02 \x01(\tR\x10configGeneration\x12\x1d\n" +
+	"\n" +
+	"spent_kids\x18\x03 \x03(\tR\tspentKids\"\xb3\x01\n" +
 	"\rPublishedFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n" +
 	"\n" +
