@@ -107,7 +107,7 @@ func serveFile(t *testing.T, file string, log *slog.Logger) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // which ends before what is cleaned up
 	s, err := wire(ctx, file, cfg, false, log)
 	if err != nil {
 		cancel()
