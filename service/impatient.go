@@ -21,7 +21,7 @@ func (i impatient) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo
 	if err != nil {
 		return nil, nil, err
 	}
-	return impatientConn{conn, i.limit}, info, nil
+	return impatientConn{conn, raw, i.limit}, info, nil
 }
 
 // Clone copies the credentials.
@@ -29,10 +29,10 @@ func (i impatient) Clone() credentials.TransportCredentials {
 	return impatient{i.TransportCredentials.Clone(), i.limit}
 }
 
-// impatientConn fails a write that takes longer than its limit, and with that
-// the connection.
+// impatientConn closes the connection when a write takes longer than its limit.
 type impatientConn struct {
 	net.Conn
+	raw   net.Conn // below TLS, which would wait to say goodbye
 	limit time.Duration
 }
 
@@ -40,5 +40,9 @@ func (c impatientConn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		_ = c.raw.Close() // gRPC would read on
+	}
+	return n, err
 }

@@ -44,6 +44,7 @@ const (
 	KID            = "kid-1"
 	KeyID          = "id" // of the key in the fake store
 	Generation     = "0123456789abcdef"
+	MaxStreams     = 128 // of a connection
 	defaultTimeout = 10 * time.Second
 )
 
@@ -67,6 +68,8 @@ type Options struct {
 	UID *uint32
 	// Credentials are the server's; nil means those of a Unix socket.
 	Credentials credentials.TransportCredentials
+	// Times bound every connection; zero means the defaults.
+	Times service.Times
 	// Callers, if set, are whom the grant names.
 	Callers []policy.Match
 	// InProcess says that the fake store is one.
@@ -177,39 +180,54 @@ func Start(t testing.TB, opts Options) *Server {
 			t.Errorf("closing the signer: %v", err)
 		}
 	})
-	s := listen(t, svc, opts.Credentials, logged)
-	s.Store, s.Signer, s.Service = store, keys, svc
+	s := &Server{Store: store, Signer: keys, Service: svc, Log: logged}
+	s.listen(t, opts.Credentials, opts.Times)
 	return s
 }
 
 // StartService starts a server over any Service; its Store and Signer are nil.
 func StartService(t testing.TB, svc *service.Service) *Server {
 	t.Helper()
-	logged := &Log{}
-	svc.Log = logged.Logger()
-	return listen(t, svc, nil, logged)
+	s := &Server{Service: svc, Log: &Log{}}
+	svc.Log = s.Log.Logger()
+	s.listen(t, nil, service.Times{})
+	return s
 }
 
-func listen(t testing.TB, svc *service.Service, creds credentials.TransportCredentials, logged *Log) *Server {
+// listen has the server answer on a Unix socket.
+func (s *Server) listen(t testing.TB, creds credentials.TransportCredentials, times service.Times) {
 	t.Helper()
-	s := &Server{Health: health.NewServer(), Log: logged, Socket: socketPath(t)}
+	s.Health, s.Socket = health.NewServer(), socketPath(t)
 	if creds == nil {
 		creds = authn.UnixCredentials()
 	}
-	s.GRPC = service.NewServer(svc, service.ServerConfig{
-		Credentials: creds, MaxStreams: 128, Reflection: true, Health: s.Health, Log: logged.Logger(),
+	s.GRPC, _ = s.serve(t, "unix", s.Socket, creds, times)
+}
+
+// ListenTCP has the server answer on a TCP port of this machine too, and returns
+// its address.
+func (s *Server) ListenTCP(t testing.TB, creds credentials.TransportCredentials, times service.Times) string {
+	t.Helper()
+	_, address := s.serve(t, "tcp", "127.0.0.1:0", creds, times)
+	return address
+}
+
+func (s *Server) serve(t testing.TB, network, name string, creds credentials.TransportCredentials, times service.Times) (*grpc.Server, string) {
+	t.Helper()
+	server := service.NewServer(s.Service, service.ServerConfig{
+		Credentials: creds, MaxStreams: MaxStreams, Times: times, Reflection: true, Health: s.Health, Log: s.Log.Logger(),
 	})
-	listener, err := net.Listen("unix", s.Socket)
+	listener, err := net.Listen(network, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var running sync.WaitGroup
-	running.Go(func() { _ = s.GRPC.Serve(listener) })
+	running.Go(func() { _ = server.Serve(listener) })
 	t.Cleanup(func() {
-		s.GRPC.Stop()
+		server.Stop()
 		running.Wait()
 	})
-	return s
+	return server, listener.Addr().String()
 }
 
 func (o *Options) callers() []policy.Match {
