@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+
+	"github.com/jotsmith/jotsmith/service/authn/authntest"
 )
 
 func TestAuthorizationHeaders(t *testing.T) {
@@ -131,16 +133,16 @@ func TestLabelsOfTokensCannotBeForged(t *testing.T) {
 }
 
 func TestTLSForBearers(t *testing.T) {
-	root, other := newAuthority(t), newAuthority(t)
+	root, other := authntest.NewAuthority(t), authntest.NewAuthority(t)
 	const nobody = "neither a client certificate nor a bearer token"
-	optional := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool(), Optional: true}).Credentials())
-	without := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server()}).Credentials())
-	strict := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials())
+	optional := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool(), Optional: true}).Credentials())
+	without := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.Server()}).Credentials())
+	strict := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool()}).Credentials())
 	name := func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} }
-	client := func(of *authority) credentials.TransportCredentials {
-		cfg := &tls.Config{RootCAs: root.pool(), MinVersion: tls.VersionTLS13}
+	client := func(of *authntest.Authority) credentials.TransportCredentials {
+		cfg := &tls.Config{RootCAs: root.Pool(), MinVersion: tls.VersionTLS13}
 		if of != nil { // even where the server's list of CAs lacks it
-			certificate := of.issue(name)
+			certificate := of.Issue(name)
 			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 		}
 		return credentials.NewTLS(cfg)

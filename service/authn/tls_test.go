@@ -3,7 +3,6 @@ package authn
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -21,6 +20,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/jotsmith/jotsmith/service/authn/authntest"
 )
 
 // whoami answers each health check with NOT_FOUND and who has asked, or
@@ -80,8 +81,8 @@ func listenTCP(t *testing.T) net.Listener {
 }
 
 func TestTLSCallerIsKnownByTheNamesOfHisCertificate(t *testing.T) {
-	root := newAuthority(t)
-	address := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials())
+	root := authntest.NewAuthority(t)
+	address := serve(t, listenTCP(t), NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool()}).Credentials())
 	const (
 		noName = "client certificate has no URI, DNS or e-mail name"
 		many   = "client certificate has more than one URI name"
@@ -92,10 +93,10 @@ func TestTLSCallerIsKnownByTheNamesOfHisCertificate(t *testing.T) {
 		code   codes.Code
 		want   string
 	}{
-		{"a URI", func(c *x509.Certificate) { c.URIs = []*url.URL{uri(t, "spiffe://example.org/ci")} }, codes.NotFound, "uri:spiffe://example.org/ci"},
-		{"a URI with escapes", func(c *x509.Certificate) { c.URIs = []*url.URL{uri(t, "spiffe://example.org/a%2Fb")} }, codes.NotFound, "uri:spiffe://example.org/a%2Fb"},
+		{"a URI", func(c *x509.Certificate) { c.URIs = []*url.URL{authntest.URI(t, "spiffe://example.org/ci")} }, codes.NotFound, "uri:spiffe://example.org/ci"},
+		{"a URI with escapes", func(c *x509.Certificate) { c.URIs = []*url.URL{authntest.URI(t, "spiffe://example.org/a%2Fb")} }, codes.NotFound, "uri:spiffe://example.org/a%2Fb"},
 		{"a URI and others", func(c *x509.Certificate) {
-			c.URIs = []*url.URL{uri(t, "spiffe://example.org/ci")}
+			c.URIs = []*url.URL{authntest.URI(t, "spiffe://example.org/ci")}
 			c.DNSNames, c.EmailAddresses = []string{"ci.example.org"}, []string{"ci@example.org"}
 		}, codes.NotFound, "uri:spiffe://example.org/ci"},
 		{"a DNS name", func(c *x509.Certificate) { c.DNSNames = []string{"CI.example.org", "b"} }, codes.NotFound, "dns:ci.example.org"},
@@ -105,10 +106,10 @@ func TestTLSCallerIsKnownByTheNamesOfHisCertificate(t *testing.T) {
 		}, codes.NotFound, "dns:ci.example.org"},
 
 		{"two URIs", func(c *x509.Certificate) {
-			c.URIs = []*url.URL{uri(t, "spiffe://example.org/a"), uri(t, "spiffe://example.org/b")}
+			c.URIs = []*url.URL{authntest.URI(t, "spiffe://example.org/a"), authntest.URI(t, "spiffe://example.org/b")}
 		}, codes.Unauthenticated, many},
 		{"the same URI twice", func(c *x509.Certificate) {
-			c.URIs = []*url.URL{uri(t, "spiffe://example.org/a"), uri(t, "spiffe://example.org/a")}
+			c.URIs = []*url.URL{authntest.URI(t, "spiffe://example.org/a"), authntest.URI(t, "spiffe://example.org/a")}
 		}, codes.Unauthenticated, many},
 		{"a common name alone", func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "ci.example.org"} }, codes.Unauthenticated, noName},
 		{"an e-mail address in the subject", func(c *x509.Certificate) {
@@ -122,7 +123,7 @@ func TestTLSCallerIsKnownByTheNamesOfHisCertificate(t *testing.T) {
 		}, codes.Unauthenticated, noName},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			creds := credentials.NewTLS(&tls.Config{RootCAs: root.pool(), Certificates: []tls.Certificate{root.issue(tt.change)}})
+			creds := credentials.NewTLS(&tls.Config{RootCAs: root.Pool(), Certificates: []tls.Certificate{root.Issue(tt.change)}})
 			if got := ask(t, address, creds); got.Code() != tt.code || got.Message() != tt.want {
 				t.Errorf("%v, want %v %s", got, tt.code, tt.want)
 			}
@@ -130,8 +131,8 @@ func TestTLSCallerIsKnownByTheNamesOfHisCertificate(t *testing.T) {
 	}
 
 	t.Run("by an intermediate", func(t *testing.T) {
-		leaf := root.intermediate().issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
-		creds := credentials.NewTLS(&tls.Config{RootCAs: root.pool(), Certificates: []tls.Certificate{leaf}})
+		leaf := root.Intermediate().Issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+		creds := credentials.NewTLS(&tls.Config{RootCAs: root.Pool(), Certificates: []tls.Certificate{leaf}})
 		if got := ask(t, address, creds); got.Code() != codes.NotFound || got.Message() != "dns:ci.example.org" {
 			t.Error(got)
 		}
@@ -203,43 +204,43 @@ func shake(t *testing.T, creds credentials.TransportCredentials, client *tls.Con
 }
 
 func TestTLSHandshakeFails(t *testing.T) {
-	root, other := newAuthority(t), newAuthority(t)
+	root, other := authntest.NewAuthority(t), authntest.NewAuthority(t)
 	named := func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} }
-	good := root.issue(named)
+	good := root.Issue(named)
 	for _, tt := range []struct {
 		name   string
 		client *tls.Config
 		want   string
 	}{
 		{"without a client certificate", &tls.Config{}, "client didn't provide a certificate"},
-		{"with a certificate of another CA", &tls.Config{Certificates: []tls.Certificate{other.issue(named)}}, "certificate signed by unknown authority"},
-		{"with an expired certificate", &tls.Config{Certificates: []tls.Certificate{root.issue(func(c *x509.Certificate) {
+		{"with a certificate of another CA", &tls.Config{Certificates: []tls.Certificate{other.Issue(named)}}, "certificate signed by unknown authority"},
+		{"with an expired certificate", &tls.Config{Certificates: []tls.Certificate{root.Issue(func(c *x509.Certificate) {
 			named(c)
 			c.NotAfter = time.Now().Add(-time.Minute)
 		})}}, "certificate has expired or is not yet valid"},
-		{"with a certificate that is not valid yet", &tls.Config{Certificates: []tls.Certificate{root.issue(func(c *x509.Certificate) {
+		{"with a certificate that is not valid yet", &tls.Config{Certificates: []tls.Certificate{root.Issue(func(c *x509.Certificate) {
 			named(c)
 			c.NotBefore = time.Now().Add(time.Minute)
 		})}}, "certificate has expired or is not yet valid"},
-		{"with a server's certificate", &tls.Config{Certificates: []tls.Certificate{root.issue(func(c *x509.Certificate) {
+		{"with a server's certificate", &tls.Config{Certificates: []tls.Certificate{root.Issue(func(c *x509.Certificate) {
 			named(c)
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		})}}, "incompatible key usage"},
 		{"with a certificate that a leaf has signed", &tls.Config{Certificates: []tls.Certificate{
-			(&authority{t: t, cert: parse(t, good.Certificate[0]), key: good.PrivateKey.(*ecdsa.PrivateKey), der: good.Certificate}).issue(named),
+			root.Below(good).Issue(named),
 		}}, "unknown authority"},
-		{"with another's certificate", &tls.Config{Certificates: []tls.Certificate{{Certificate: good.Certificate, PrivateKey: newKey(t)}}}, "invalid signature by the client certificate"},
+		{"with another's certificate", &tls.Config{Certificates: []tls.Certificate{{Certificate: good.Certificate, PrivateKey: authntest.NewKey(t)}}}, "invalid signature by the client certificate"},
 		{"by TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, "unsupported versions"}, //nolint:gosec // to be refused
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.client.RootCAs = root.pool()
+			tt.client.RootCAs = root.Pool()
 			// What the client does is not the server's to rely on: send the
 			// certificate even where the server's list of CAs lacks it.
 			if len(tt.client.Certificates) > 0 {
 				certificate := tt.client.Certificates[0]
 				tt.client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
 			}
-			info, serverErr, _, clientErr := shake(t, NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials(), tt.client)
+			info, serverErr, _, clientErr := shake(t, NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool()}).Credentials(), tt.client)
 			if serverErr == nil || info != nil {
 				t.Fatalf("let in as %v", info)
 			}
@@ -267,12 +268,12 @@ func (s *sessions) Put(key string, state *tls.ClientSessionState) {
 }
 
 func TestTLSSessionsAreNotResumed(t *testing.T) {
-	root := newAuthority(t)
-	creds := NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials()
+	root := authntest.NewAuthority(t)
+	creds := NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool()}).Credentials()
 	cache := &sessions{ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 	client := &tls.Config{
-		RootCAs: root.pool(), ClientSessionCache: cache,
-		Certificates: []tls.Certificate{root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })},
+		RootCAs: root.Pool(), ClientSessionCache: cache,
+		Certificates: []tls.Certificate{root.Issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })},
 	}
 	for range 2 {
 		_, serverErr, state, clientErr := shake(t, creds.Clone(), client)
@@ -309,7 +310,7 @@ func TestLabels(t *testing.T) {
 		"nobody":                          {},
 		"unix:uid=0,gid=0":                FromUnix(Unix{}),
 		"unix:uid=1000,gid=4294967295":    FromUnix(Unix{UID: 1000, GID: 1<<32 - 1}),
-		"uri:spiffe://example.org/ci?a=b": certified(t, &x509.Certificate{URIs: []*url.URL{uri(t, "spiffe://example.org/ci?a=b")}}),
+		"uri:spiffe://example.org/ci?a=b": certified(t, &x509.Certificate{URIs: []*url.URL{authntest.URI(t, "spiffe://example.org/ci?a=b")}}),
 		"dns:a.example.org":               certified(t, &x509.Certificate{DNSNames: []string{"A.example.org", "b"}, EmailAddresses: []string{"c"}}),
 		"email:c@example.org":             certified(t, &x509.Certificate{EmailAddresses: []string{"c@example.org", "d"}}),
 	} {

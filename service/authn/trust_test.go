@@ -10,13 +10,15 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
+
+	"github.com/jotsmith/jotsmith/service/authn/authntest"
 )
 
 // connected shakes hands with a client certificate and returns who its holder is
 // from then on.
-func connected(t *testing.T, trust *Trust, root *authority, client tls.Certificate) func() (Caller, error) {
+func connected(t *testing.T, trust *Trust, root *authntest.Authority, client tls.Certificate) func() (Caller, error) {
 	t.Helper()
-	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: root.pool(), Certificates: []tls.Certificate{client}}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: root.Pool(), Certificates: []tls.Certificate{client}}
 	info, serverErr, _, clientErr := shake(t, trust.Credentials(), config)
 	if serverErr != nil || clientErr != nil {
 		t.Fatal(serverErr, clientErr)
@@ -27,13 +29,13 @@ func connected(t *testing.T, trust *Trust, root *authority, client tls.Certifica
 }
 
 func TestConnectionIsKnownForAsLongAsItsCertificateIsTrusted(t *testing.T) {
-	root, other := newAuthority(t), newAuthority(t)
+	root, other := authntest.NewAuthority(t), authntest.NewAuthority(t)
 	id, err := url.Parse("spiffe://example.org/ci")
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := root.intermediate().issue(func(c *x509.Certificate) { c.URIs = []*url.URL{id} })
-	terms := Terms{Certificate: root.server(), ClientCAs: root.pool()}
+	client := root.Intermediate().Issue(func(c *x509.Certificate) { c.URIs = []*url.URL{id} })
+	terms := Terms{Certificate: root.Server(), ClientCAs: root.Pool()}
 	trust := NewTrust(terms)
 	who := connected(t, trust, root, client)
 	known := func(why string) {
@@ -49,29 +51,29 @@ func TestConnectionIsKnownForAsLongAsItsCertificateIsTrusted(t *testing.T) {
 		}
 	}
 	known("at first")
-	both := root.pool()
-	both.AddCert(other.cert)
-	trust.Replace(Terms{Certificate: root.server(), ClientCAs: both})
+	both := root.Pool()
+	both.AddCert(other.Certificate)
+	trust.Replace(Terms{Certificate: root.Server(), ClientCAs: both})
 	known("with another CA beside his own")
-	trust.Replace(Terms{Certificate: root.server(), ClientCAs: other.pool()})
+	trust.Replace(Terms{Certificate: root.Server(), ClientCAs: other.Pool()})
 	nobody("after his CA has gone")
 	nobody("the second time")
-	trust.Replace(Terms{Certificate: root.server(), ClientCAs: other.pool(), Optional: true})
+	trust.Replace(Terms{Certificate: root.Server(), ClientCAs: other.Pool(), Optional: true})
 	nobody("where certificates are optional")
-	trust.Replace(Terms{Certificate: root.server()})
+	trust.Replace(Terms{Certificate: root.Server()})
 	nobody("where none is asked for")
 	trust.Replace(terms)
 	known("after his CA has come back")
 }
 
 func TestNewHandshakesAreUnderTheNewTerms(t *testing.T) {
-	root, other := newAuthority(t), newAuthority(t)
-	trust := NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()})
-	trust.Replace(Terms{Certificate: other.server(), ClientCAs: other.pool()})
-	client := func(server, of *authority) *tls.Config {
+	root, other := authntest.NewAuthority(t), authntest.NewAuthority(t)
+	trust := NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool()})
+	trust.Replace(Terms{Certificate: other.Server(), ClientCAs: other.Pool()})
+	client := func(server, of *authntest.Authority) *tls.Config {
 		return &tls.Config{
-			MinVersion: tls.VersionTLS13, RootCAs: server.pool(),
-			Certificates: []tls.Certificate{of.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })},
+			MinVersion: tls.VersionTLS13, RootCAs: server.Pool(),
+			Certificates: []tls.Certificate{of.Issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })},
 		}
 	}
 	creds := trust.Credentials()
@@ -87,13 +89,13 @@ func TestNewHandshakesAreUnderTheNewTerms(t *testing.T) {
 }
 
 func TestVerifyHasTheLastWord(t *testing.T) {
-	root, other := newAuthority(t), newAuthority(t)
-	client := root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+	root, other := authntest.NewAuthority(t), authntest.NewAuthority(t)
+	client := root.Issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
 	over := time.Now().Add(30 * time.Minute)
 	refusal := errors.New("of another domain")
 	answer := func(chains [][]*x509.Certificate, err error) Terms {
 		return Terms{
-			Certificate: root.server(), ClientCAs: root.pool(),
+			Certificate: root.Server(), ClientCAs: root.Pool(),
 			Verify: func(sent []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
 				if len(sent) != 1 || sent[0].DNSNames[0] != "ci.example.org" || time.Since(now) > time.Minute {
 					t.Errorf("asked about %v at %v", sent, now)
@@ -135,16 +137,16 @@ func TestVerifyHasTheLastWord(t *testing.T) {
 		t.Errorf("once more: %v, %v", caller, err)
 	}
 	// It is asked about nothing that TLS would not have let in.
-	stranger := &tls.Config{RootCAs: root.pool(), Certificates: []tls.Certificate{other.issue(func(*x509.Certificate) {})}}
+	stranger := &tls.Config{RootCAs: root.Pool(), Certificates: []tls.Certificate{other.Issue(func(*x509.Certificate) {})}}
 	if _, serverErr, _, clientErr := shake(t, trust.Credentials(), stranger); serverErr == nil || clientErr == nil {
 		t.Error("let in")
 	}
 }
 
 func TestTermsThatAreOverMakeNobodyKnown(t *testing.T) {
-	root := newAuthority(t)
-	client := root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
-	terms := Terms{Certificate: root.server(), ClientCAs: root.pool(), Until: time.Now().Add(time.Minute)}
+	root := authntest.NewAuthority(t)
+	client := root.Issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+	terms := Terms{Certificate: root.Server(), ClientCAs: root.Pool(), Until: time.Now().Add(time.Minute)}
 	trust := NewTrust(terms)
 	who := connected(t, trust, root, client)
 	if caller, err := who(); err != nil || !caller.notAfter.Equal(terms.Until) {
@@ -163,18 +165,18 @@ func TestTermsThatAreOverMakeNobodyKnown(t *testing.T) {
 // What a chain said when it was verified does not outlive it: there may be
 // another by then, as where a CA was certified anew.
 func TestVerdictThatIsOverIsMadeAgain(t *testing.T) {
-	root, other := newAuthority(t), newAuthority(t)
-	client := root.issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
-	sent := []*x509.Certificate{parse(t, client.Certificate[0])}
+	root, other := authntest.NewAuthority(t), authntest.NewAuthority(t)
+	client := root.Issue(func(c *x509.Certificate) { c.DNSNames = []string{"ci.example.org"} })
+	sent := []*x509.Certificate{authntest.Parse(t, client.Certificate[0])}
 	past := time.Now().Add(-time.Second)
 	for name, tt := range map[string]struct {
 		roots *x509.CertPool
 		sent  []*x509.Certificate
 		want  error
 	}{
-		"with another chain": {root.pool(), sent, nil},
-		"with none":          {other.pool(), sent, errUntrusted},
-		"of a leaf that is over": {root.pool(), []*x509.Certificate{parse(t, root.issue(func(c *x509.Certificate) {
+		"with another chain": {root.Pool(), sent, nil},
+		"with none":          {other.Pool(), sent, errUntrusted},
+		"of a leaf that is over": {root.Pool(), []*x509.Certificate{authntest.Parse(t, root.Issue(func(c *x509.Certificate) {
 			c.DNSNames, c.NotAfter = []string{"ci.example.org"}, past
 		}).Certificate[0])}, errOver},
 	} {
@@ -189,8 +191,8 @@ func TestVerdictThatIsOverIsMadeAgain(t *testing.T) {
 }
 
 func TestServerWithoutACertificateLetsNobodyIn(t *testing.T) {
-	root := newAuthority(t)
-	client := &tls.Config{RootCAs: root.pool(), Certificates: []tls.Certificate{root.issue(func(*x509.Certificate) {})}}
+	root := authntest.NewAuthority(t)
+	client := &tls.Config{RootCAs: root.Pool(), Certificates: []tls.Certificate{root.Issue(func(*x509.Certificate) {})}}
 	trust := NewTrust(Terms{ClientCAs: x509.NewCertPool()})
 	if _, serverErr, _, clientErr := shake(t, trust.Credentials(), client); serverErr == nil || clientErr == nil {
 		t.Error("let in")
@@ -201,8 +203,8 @@ func TestServerWithoutACertificateLetsNobodyIn(t *testing.T) {
 }
 
 func TestServersCredentialsAreNotForClients(t *testing.T) {
-	root := newAuthority(t)
-	creds := NewTrust(Terms{Certificate: root.server(), ClientCAs: root.pool()}).Credentials()
+	root := authntest.NewAuthority(t)
+	creds := NewTrust(Terms{Certificate: root.Server(), ClientCAs: root.Pool()}).Credentials()
 	if _, _, err := creds.ClientHandshake(t.Context(), "x", nil); err == nil {
 		t.Error("a handshake as a client began")
 	}
