@@ -62,23 +62,8 @@ func greetingFaults() []fault {
 		},
 		{name: "plaintext to the TLS port", want: "closed", do: say(tcp, preface)},
 		{name: "noise to the TLS port", want: "closed", do: say(tcp, noise)},
-		{
-			name: "TLS to the Unix socket", want: "closed",
-			do: func(w *world) string {
-				raw := w.dial("unix", w.Socket)
-				conn := tls.Client(raw.conn, w.good)
-				err := conn.Handshake()
-				if err == nil {
-					return "let in"
-				}
-				// What the server's HTTP/2 says first is no TLS to the client, who
-				// tells the server so; then nothing more may come.
-				if _, err := io.Copy(io.Discard, raw.conn); err != nil {
-					return raw.end(err)
-				}
-				return "closed"
-			},
-		},
+		{name: "TLS to the Unix socket", want: "closed", do: refusedTLS(unix)},
+		{name: "TLS to the plaintext port", want: "closed", do: refusedTLS(func(w *world) *wire { return w.dial("tcp", w.loopback) })},
 		{name: "HTTP/1.1", want: "closed", do: say(encrypted, http1)},
 		{name: "HTTP/1.1 to the Unix socket", want: "closed", do: say(unix, http1)},
 		{name: "noise in the place of HTTP/2's preface", want: "closed", do: say(encrypted, noise)},
@@ -113,5 +98,21 @@ func greetingFaults() []fault {
 			},
 		},
 		{name: "silence after the preface", want: "closed", times: shortHandshake(), within: 6 * soon, do: say(encrypted, preface)},
+	}
+}
+
+// refusedTLS shakes hands with a server that does not speak TLS.
+func refusedTLS(dial func(*world) *wire) func(*world) string {
+	return func(w *world) string {
+		raw := dial(w)
+		if tls.Client(raw.conn, w.good).Handshake() == nil {
+			return "let in"
+		}
+		// What the server's HTTP/2 says first is no TLS to the client, who tells
+		// the server so; then nothing more may come.
+		if _, err := io.Copy(io.Discard, raw.conn); err != nil {
+			return raw.end(err)
+		}
+		return "closed"
 	}
 }

@@ -184,6 +184,16 @@ func bearerFaults() []fault {
 			do: ask("Bearer " + goodToken + strings.Repeat("A", authn.MaxBearer)),
 		},
 		{
+			name: "a bearer token that is good, in plaintext on the loopback interface", want: nobody, record: "UNAUTHENTICATED",
+			do: func(w *world) string {
+				return w.plain(w.loopback).call(mintMethod, message(w.t), "authorization", "Bearer "+goodToken)
+			},
+		},
+		{
+			name: "a call in plaintext on the loopback interface, without a grant", want: "PERMISSION_DENIED (NOT_GRANTED)", record: "NOT_GRANTED",
+			do: func(w *world) string { return w.plain(w.loopback).call(mintMethod, message(w.t)) },
+		},
+		{
 			name: "a bearer token that is refused, beside a certificate that is good", want: nobody, record: "UNAUTHENTICATED",
 			do: func(w *world) string {
 				return w.tls(w.mtls, w.good).call(mintMethod, message(w.t), "authorization", "Bearer "+secret)

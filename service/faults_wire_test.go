@@ -68,6 +68,14 @@ func (w *world) unix() *wire {
 	return c
 }
 
+// plain opens a TCP connection without TLS, and greets.
+func (w *world) plain(address string) *wire {
+	w.t.Helper()
+	c := w.dial("tcp", address)
+	c.greet()
+	return c
+}
+
 // shake opens a connection with TLS; what comes of it is the error's to say.
 func (w *world) shake(address string, cfg *tls.Config) (*wire, error) {
 	w.t.Helper()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -29,6 +30,7 @@ type client struct {
 	cert, key  string
 	serverName string
 	bearerFile string
+	plaintext  bool
 }
 
 // addFlags adds the flags; each falls back on an environment variable.
@@ -44,11 +46,16 @@ func (c *client) addFlags(flags *pflag.FlagSet) {
 	add(&c.cert, "tls-cert", "JOTSMITH_TLS_CERT", "", "PEM file of the client certificate")
 	add(&c.key, "tls-key", "JOTSMITH_TLS_KEY", "", "PEM file of its private key")
 	add(&c.serverName, "tls-server-name", "JOTSMITH_TLS_SERVER_NAME", "", "the name in the server's certificate, if it is not HOST")
+	flags.BoolVar(&c.plaintext, "plaintext-loopback", os.Getenv("JOTSMITH_PLAINTEXT_LOOPBACK") == "true",
+		"speak to 127.0.0.1:PORT or [::1]:PORT without TLS: whoever listens there is taken for the server (or JOTSMITH_PLAINTEXT_LOOPBACK=true)")
 	add(&c.bearerFile, "bearer-file", "JOTSMITH_BEARER_FILE", "", "file of a token that makes the caller known; read again for each call")
 }
 
 // dial returns a connection, which is made at the first call.
 func (c *client) dial() (*grpc.ClientConn, error) {
+	if c.plaintext {
+		return c.dialLoopback()
+	}
 	if strings.HasPrefix(c.address, "unix:") {
 		if c.ca != "" || c.cert != "" || c.key != "" || c.serverName != "" {
 			return nil, fail(exitUsage, errors.New("the --tls flags are for HOST:PORT; a Unix socket has no TLS"))
@@ -85,8 +92,23 @@ func (c *client) dial() (*grpc.ClientConn, error) {
 	return c.connect("dns:///"+c.address, credentials.NewTLS(cfg))
 }
 
-func (c *client) connect(target string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
-	options := []grpc.DialOption{grpc.WithTransportCredentials(creds), grpc.WithUserAgent("jotsmith/" + versionText())}
+// dialLoopback returns a connection in plaintext, which nothing that matters
+// goes over: no bearer token, and to no other machine, by whatever name or proxy.
+func (c *client) dialLoopback() (*grpc.ClientConn, error) {
+	at, err := netip.ParseAddrPort(c.address)
+	switch {
+	case err != nil || !at.Addr().IsLoopback() || at.Addr().Is4In6():
+		return nil, fail(exitUsage, fmt.Errorf("--plaintext-loopback is for 127.0.0.1:PORT or [::1]:PORT, not for %q", c.address))
+	case c.ca != "" || c.cert != "" || c.key != "" || c.serverName != "":
+		return nil, fail(exitUsage, errors.New("the --tls flags and --plaintext-loopback exclude each other"))
+	case c.bearerFile != "":
+		return nil, fail(exitUsage, errors.New("a token is not sent in plaintext; leave out --bearer-file or --plaintext-loopback"))
+	}
+	return c.connect("passthrough:///"+c.address, insecure.NewCredentials(), grpc.WithNoProxy())
+}
+
+func (c *client) connect(target string, creds credentials.TransportCredentials, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	options = append(options, grpc.WithTransportCredentials(creds), grpc.WithUserAgent("jotsmith/"+versionText()))
 	if c.bearerFile != "" {
 		bearer := bearerFile{c.bearerFile}
 		if _, err := bearer.read(); err != nil { // which is better said before anybody is called
@@ -113,8 +135,8 @@ func (b bearerFile) GetRequestMetadata(context.Context, ...string) (map[string]s
 	return map[string]string{"authorization": "Bearer " + token}, nil
 }
 
-// RequireTransportSecurity is false because a Unix socket has none, and
-// everything else that dial makes is TLS.
+// RequireTransportSecurity is false because a Unix socket has none, and whatever
+// else dial sends a token over is TLS.
 func (bearerFile) RequireTransportSecurity() bool { return false }
 
 func (b bearerFile) read() (string, error) {

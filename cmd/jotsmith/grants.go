@@ -62,6 +62,7 @@ SPEC is one of
   spiffe://example.org/ci/deploy   a client certificate with this URI
   uri:URI, dns:NAME, email:ADDR    a client certificate with this name
   oidc:ISSUER:SUB                  a token of an issuer of FILE, with --claim NAME=VALUE
+  loopback                         any process on the machine, in plaintext
 
 The exit code is 0 where there would be a token, 4 where there is no grant, and
 that of a refused request where the grant or the profile refuses it.`,
@@ -206,9 +207,12 @@ func explainGrant(cfg *config.Config, grant policy.Grant, req claims.Request, no
 
 // parseCaller reads what --as and --claim say.
 func parseCaller(spec string, tokenClaims []string) (authn.Caller, error) {
+	if spec == authn.FromLoopback().String() && len(tokenClaims) == 0 {
+		return authn.FromLoopback(), nil
+	}
 	scheme, rest, ok := strings.Cut(spec, ":")
 	if !ok || rest == "" {
-		return authn.Caller{}, fmt.Errorf("--as: %q is none of unix:uid=U,gid=G, spiffe://..., uri:URI, dns:NAME, email:ADDR and oidc:ISSUER:SUB", spec)
+		return authn.Caller{}, fmt.Errorf("--as: %q is none of unix:uid=U,gid=G, spiffe://..., uri:URI, dns:NAME, email:ADDR, oidc:ISSUER:SUB and loopback", spec)
 	}
 	if len(tokenClaims) > 0 && scheme != "oidc" {
 		return authn.Caller{}, errors.New("--claim: only a caller oidc:ISSUER:SUB has claims")

@@ -37,7 +37,7 @@ type listener struct {
 
 func (a address) String() string { return a.network + ":" + a.name }
 
-// describeListener says where to listen. trust is nil for a Unix socket, and
+// describeListener says where to listen. trust is nil where there is no TLS, and
 // where a SPIFFE agent has the terms.
 func describeListener(l *configv1.Listener) (where address, trust *authn.Trust, err error) {
 	if u := l.GetUnix(); u != nil {
@@ -45,7 +45,7 @@ func describeListener(l *configv1.Listener) (where address, trust *authn.Trust, 
 		return where, nil, err
 	}
 	where = address{network: "tcp", name: l.GetTcp().GetAddress()}
-	if l.GetTcp().GetSpiffe() != nil {
+	if l.GetTcp().GetSpiffe() != nil || l.GetTcp().GetPlaintextLoopback() {
 		return where, nil, nil
 	}
 	terms, err := readTerms(l.GetTcp())
@@ -65,9 +65,12 @@ func describeSocket(u *configv1.UnixListener) (address, error) {
 }
 
 // credentialsOf says how the callers of a listener are known.
-func credentialsOf(trust *authn.Trust) credentials.TransportCredentials {
-	if trust == nil {
+func credentialsOf(l *configv1.Listener, trust *authn.Trust) credentials.TransportCredentials {
+	switch {
+	case l.GetUnix() != nil:
 		return authn.UnixCredentials()
+	case l.GetTcp().GetPlaintextLoopback():
+		return authn.LoopbackCredentials()
 	}
 	return trust.Credentials()
 }

@@ -33,7 +33,7 @@ type reloader struct {
 
 	books     books
 	tokenKeys *oidc.Keys             // of the issuers, which outlive a generation
-	trusts    []*authn.Trust         // of the listeners, in their order; nil for a Unix socket
+	trusts    []*authn.Trust         // of the listeners, in their order; nil where there is no TLS
 	sources   map[int]*spiffe.Source // of the listeners with an agent, by their place
 	published *serverCertificate     // of the published keys; nil where there is none
 

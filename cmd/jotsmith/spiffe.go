@@ -50,6 +50,9 @@ func (r *reloader) nextTerms(place int, t *configv1.TcpListener) (take func(), e
 		settings := agentSettings(t)
 		return func() { source.Set(settings) }, source.Check(settings)
 	}
+	if t.GetPlaintextLoopback() {
+		return func() {}, nil
+	}
 	terms, err := readTerms(t)
 	return func() { r.trusts[place].Replace(terms) }, err
 }
@@ -58,7 +61,7 @@ func (r *reloader) nextTerms(place int, t *configv1.TcpListener) (take func(), e
 func (r *reloader) certificates() []service.CertificateStatus {
 	var all []service.CertificateStatus
 	for i, l := range r.listeners.Load().GetListeners() {
-		if l.GetTcp() == nil {
+		if l.GetTcp() == nil || l.GetTcp().GetPlaintextLoopback() {
 			continue
 		}
 		status := service.CertificateStatus{Address: l.GetTcp().GetAddress()}

@@ -114,8 +114,11 @@ func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *s
 		if err != nil {
 			return nil, err
 		}
+		if l.GetTcp().GetPlaintextLoopback() {
+			log.WarnContext(ctx, "in plaintext, any process on this machine can be a caller, and whatever one of them passes on", "address", address.String())
+		}
 		grpcServer := service.NewServer(svc, service.ServerConfig{
-			Credentials: credentialsOf(trust),
+			Credentials: credentialsOf(l, trust),
 			MaxStreams:  limits.GetMaxStreamsPerConnection(),
 			Reflection:  cfg.GetReflection(),
 			Health:      keyHealth.server,

@@ -44,6 +44,7 @@ type Caller struct {
 	unix     *Unix
 	names    *Names
 	token    *Token
+	loopback bool
 	label    string
 	notAfter time.Time
 }
@@ -52,6 +53,10 @@ type Caller struct {
 func FromUnix(cred Unix) Caller {
 	return Caller{unix: &cred, label: fmt.Sprintf("unix:uid=%d,gid=%d", cred.UID, cred.GID)}
 }
+
+// FromLoopback returns whoever is on this machine: all who connect to its
+// loopback interface without TLS are one caller.
+func FromLoopback() Caller { return Caller{loopback: true, label: "loopback"} }
 
 // FromToken returns the caller known by a token that was verified and is valid
 // until notAfter.
@@ -114,7 +119,7 @@ func (n *Names) label() (string, bool) {
 }
 
 // Known says whether there is a caller.
-func (c Caller) Known() bool { return c.unix != nil || c.names != nil || c.token != nil }
+func (c Caller) Known() bool { return c.unix != nil || c.names != nil || c.token != nil || c.loopback }
 
 // Expires says whether what made the caller known can be over.
 func (c Caller) Expires() bool { return !c.notAfter.IsZero() }
@@ -149,8 +154,11 @@ func (c Caller) Token() (Token, bool) {
 	return *c.token, true
 }
 
-// Proof says how the caller is known: "peercred", "mtls", or "oidc:" and the
-// issuer's name in the configuration. It is empty for nobody.
+// Loopback says whether the caller is known by nothing but this machine.
+func (c Caller) Loopback() bool { return c.loopback }
+
+// Proof says how the caller is known: "peercred", "mtls", "loopback", or "oidc:" and
+// the issuer's name in the configuration. It is empty for nobody.
 func (c Caller) Proof() string {
 	switch {
 	case c.unix != nil:
@@ -159,6 +167,8 @@ func (c Caller) Proof() string {
 		return "mtls"
 	case c.token != nil:
 		return "oidc:" + c.token.Issuer
+	case c.loopback:
+		return "loopback"
 	}
 	return ""
 }

@@ -42,9 +42,11 @@ func FromContext(ctx context.Context) (Caller, error) {
 
 // UnixCredentials returns the server's side of plaintext gRPC on a Unix
 // socket, where callers are known by their peer credentials.
-func UnixCredentials() credentials.TransportCredentials { return unixCredentials{} }
+func UnixCredentials() credentials.TransportCredentials {
+	return unixCredentials{forServers{"unix"}}
+}
 
-type unixCredentials struct{}
+type unixCredentials struct{ forServers }
 
 func (unixCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	socket, ok := conn.(syscall.Conn)
@@ -63,14 +65,41 @@ func (unixCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.Aut
 	}, nil
 }
 
-func (unixCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (c unixCredentials) Clone() credentials.TransportCredentials { return c }
+
+// LoopbackCredentials returns the server's side of plaintext gRPC on TCP, for
+// connections both of whose ends are loopback addresses of this machine: who
+// listens on one may be reached by others even so, where the system routes to
+// it. All callers are one, FromLoopback, and no bearer token is taken from them.
+func LoopbackCredentials() credentials.TransportCredentials {
+	return loopbackCredentials{forServers{"plaintext"}}
+}
+
+type loopbackCredentials struct{ forServers }
+
+func (loopbackCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	for _, end := range []net.Addr{conn.LocalAddr(), conn.RemoteAddr()} {
+		if at, ok := end.(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
+			return nil, nil, errors.New("not a connection of the loopback interface")
+		}
+	}
+	return conn, identity{
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.NoSecurity},
+		caller:         FromLoopback(),
+	}, nil
+}
+
+func (c loopbackCredentials) Clone() credentials.TransportCredentials { return c }
+
+// forServers is what credentials have that are for servers alone.
+type forServers struct{ protocol string }
+
+func (forServers) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return nil, nil, errors.New("these credentials are for servers")
 }
 
-func (unixCredentials) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "unix"}
+func (f forServers) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: f.protocol}
 }
 
-func (c unixCredentials) Clone() credentials.TransportCredentials { return c }
-
-func (unixCredentials) OverrideServerName(string) error { return nil }
+func (forServers) OverrideServerName(string) error { return nil }

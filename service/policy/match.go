@@ -17,6 +17,7 @@ type Match struct {
 	DNS       string // exact, lower case
 	Email     string // exact
 	Token     *TokenMatch
+	Loopback  bool // all who come over the loopback interface in plaintext
 }
 
 // UnixMatch matches peer credentials: every id that is set must be the same.
@@ -81,6 +82,7 @@ const (
 	bySubPrefix
 	byClaim  // one claim of those that must be a certain string
 	byIssuer // what nothing rarer is known of: patterns alone
+	byLoopback
 )
 
 // index finds the rules that name a caller. Each match stands under one
@@ -164,6 +166,8 @@ func (m Match) identity(common map[identity]int) (identity, bool) {
 		return identity{kind: byEmail, name: m.Email}, true
 	case m.Token != nil && m == Match{Token: m.Token}:
 		return m.Token.identity(common)
+	case m.Loopback && m == Match{Loopback: true}:
+		return identity{kind: byLoopback}, true
 	}
 	return identity{}, false
 }
@@ -218,6 +222,10 @@ func (x *index) identities(caller authn.Caller) func(yield func(identity) bool) 
 		}
 		if token, ok := caller.Token(); ok {
 			x.ofToken(token, yield)
+			return
+		}
+		if caller.Loopback() {
+			_ = yield(identity{kind: byLoopback})
 			return
 		}
 		names, ok := caller.Names()

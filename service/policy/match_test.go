@@ -239,3 +239,28 @@ func BenchmarkDecide4096Grants(b *testing.B) {
 		})
 	}
 }
+
+func TestLoopbackIsGrantedByNameAlone(t *testing.T) {
+	uid := uint32(0)
+	all := Match{Loopback: true}
+	for _, tt := range []struct {
+		match  Match
+		caller authn.Caller
+		want   bool
+	}{
+		{all, authn.FromLoopback(), true},
+		{all, authn.Caller{}, false},
+		{all, authn.FromUnix(authn.Unix{}), false},
+		{all, bearer("loopback", "loopback", nil), false},
+		{all, holder(t, "loopback:", nil, nil), false},
+		{Match{Unix: &UnixMatch{UID: &uid}}, authn.FromLoopback(), false},
+		{Match{URI: "loopback"}, authn.FromLoopback(), false},
+		{Match{DNS: "localhost"}, authn.FromLoopback(), false},
+		{Match{Loopback: true, DNS: "localhost"}, authn.FromLoopback(), false}, // says two things
+		{Match{}, authn.FromLoopback(), false},
+	} {
+		if _, err := one(tt.match).Decide(tt.caller, "p"); (err == nil) != tt.want {
+			t.Errorf("%+v for %v: %v", tt.match, tt.caller, err)
+		}
+	}
+}

@@ -147,6 +147,8 @@ func (f facts) ResolveName(variable string) (any, bool) {
 			return "mtls", true
 		case isToken:
 			return "oidc", true
+		case f.caller.Loopback():
+			return "loopback", true
 		}
 	case "caller.name":
 		if isToken {

@@ -60,6 +60,8 @@ func TestConditions(t *testing.T) {
 		{`caller.kind == "unix" && caller.uid == 0 && caller.gid == 5`, root, true},
 		{`caller.kind == "mtls"`, named, true},
 		{`caller.kind == "oidc" && caller.issuer == "github"`, github, true},
+		{`caller.kind == "loopback"`, authn.FromLoopback(), true},
+		{`caller.name == ""`, authn.FromLoopback(), false},
 		{`caller.name.startsWith("spiffe://example.org/ci/")`, named, true},
 		{`caller.name == "repo:example/app"`, github, true},
 		{`caller.claims.environment == "production" && caller.claims["ref"].matches("^refs/tags/v[0-9.]+$")`, github, true},
@@ -83,7 +85,7 @@ func TestConditions(t *testing.T) {
 	} {
 		p := New([]Rule{{
 			Name: "r", When: condition(t, tt.text), Profiles: []string{"p"},
-			Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(0))}}, {URIPrefix: "spiffe://example.org/"}, {Token: &TokenMatch{Issuer: "github", SubPrefix: "repo:"}}},
+			Callers: []Match{{Unix: &UnixMatch{UID: new(uint32(0))}}, {URIPrefix: "spiffe://example.org/"}, {Token: &TokenMatch{Issuer: "github", SubPrefix: "repo:"}}, {Loopback: true}},
 		}})
 		if _, err := p.Decide(tt.caller, "p"); (err == nil) != tt.want || (len(p.Profiles(tt.caller)) == 1) != tt.want {
 			t.Errorf("%s for %v: %v", tt.text, tt.caller, err)

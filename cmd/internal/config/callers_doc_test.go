@@ -41,7 +41,7 @@ func TestExamplesOfCallersAreConfigurations(t *testing.T) {
 	for _, c := range ours {
 		issuers += len(c.GetIssuers())
 	}
-	if len(ours) != 6 || issuers != 3 {
+	if len(ours) != 7 || issuers != 3 {
 		t.Errorf("%d configurations, with %d issuers", len(ours), issuers)
 	}
 }

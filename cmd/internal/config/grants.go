@@ -272,8 +272,22 @@ func (c *checker) match(at strictyaml.Path, m *configv1.CallerMatch) policy.Matc
 	if o := m.GetOidc(); o != nil {
 		return policy.Match{Token: c.token(at.With("oidc"), o)}
 	}
+	if m.GetLoopback() {
+		c.loopback(at.With("loopback"))
+		return policy.Match{Loopback: true}
+	}
 	san := m.GetMtls()
 	return policy.Match{URI: san.GetUri(), URIPrefix: san.GetUriPrefix(), DNS: strings.ToLower(san.GetDns()), Email: san.GetEmail()}
+}
+
+// loopback refuses a match of callers who have no way in.
+func (c *checker) loopback(at strictyaml.Path) {
+	for _, l := range c.config.GetListeners() {
+		if l.GetTcp().GetPlaintextLoopback() {
+			return
+		}
+	}
+	c.add(at, "no listener has plaintext_loopback, so nobody comes this way; remove this")
 }
 
 // token returns what an issuer's tokens must say.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 
@@ -19,10 +20,15 @@ func (c *checker) listeners() {
 		case l.GetUnix() != nil:
 			at, address = at.With("unix", "path"), filepath.Clean(l.GetUnix().GetPath())
 		default:
-			c.certificates(at.With("tcp"), l.GetTcp())
-			c.bearers(at.With("tcp"), l.GetTcp())
 			at, address = at.With("tcp", "address"), l.GetTcp().GetAddress()
-			c.hostPort(at, address, "0.0.0.0:8443")
+			host, ok := c.hostPort(at, address, "0.0.0.0:8443")
+			tcp := strictyaml.Path{"listeners", i, "tcp"}
+			if l.GetTcp().GetPlaintextLoopback() {
+				c.plaintext(tcp, l.GetTcp(), host, ok)
+				break
+			}
+			c.certificates(tcp, l.GetTcp())
+			c.bearers(tcp, l.GetTcp())
 		}
 		if seen[address] {
 			c.add(at, "%q is listened on twice", address)
@@ -40,6 +46,19 @@ func (c *checker) hostPort(at strictyaml.Path, address, example string) (host st
 		return "", false
 	}
 	return host, true
+}
+
+// plaintext refuses a listener without TLS that more than this machine's own
+// processes could reach. A name is refused too: what it means is not for this
+// file to say.
+func (c *checker) plaintext(at strictyaml.Path, tcp *configv1.TcpListener, host string, ok bool) {
+	ip, err := netip.ParseAddr(host)
+	if ok && (err != nil || ip.Zone() != "" || ip.Is4In6() || !ip.IsLoopback()) {
+		c.add(at.With("address"), "%q is no address of the loopback interface; with plaintext_loopback it has to be 127.0.0.1 or [::1], in digits", tcp.GetAddress())
+	}
+	if tcp.GetCertificateFile() != "" || tcp.GetKeyFile() != "" || tcp.GetClientCaFile() != "" || tcp.GetClientCertificateOptional() || tcp.GetSpiffe() != nil {
+		c.add(at.With("plaintext_loopback"), "there are no certificates in plaintext; remove all that concerns them, or this")
+	}
 }
 
 // certificates refuses a listener that has its certificate from nowhere, or from

@@ -84,7 +84,7 @@ func choices(oneof string) string {
 	case "kind":
 		return "unix and tcp"
 	case "identity":
-		return "unix and mtls"
+		return "unix, mtls, oidc and loopback"
 	case "san":
 		return "uri, dns and email"
 	case "source":

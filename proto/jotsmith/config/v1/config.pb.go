@@ -896,9 +896,17 @@ type TcpListener struct {
 	ClientCertificateOptional bool `protobuf:"varint,5,opt,name=client_certificate_optional,json=clientCertificateOptional,proto3" json:"client_certificate_optional,omitempty"`
 	// The SPIFFE agent that the certificate and the CAs come from, in the place of
 	// certificate_file, key_file and client_ca_file.
-	Spiffe        *Spiffe `protobuf:"bytes,6,opt,name=spiffe,proto3" json:"spiffe,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Spiffe *Spiffe `protobuf:"bytes,6,opt,name=spiffe,proto3" json:"spiffe,omitempty"`
+	// Whether to speak plaintext, without certificates, to processes on this
+	// machine alone: the address then has 127.0.0.1, another of 127.0.0.0/8, or
+	// [::1]. Nobody who comes this way is known by himself: a grant can name them
+	// together alone (`loopback: true`), and no bearer token is accepted. Whatever
+	// passes connections on to the port (an SSH tunnel, a proxy) makes whoever
+	// reaches it one of them. A Unix socket knows its callers; take one where there
+	// is a choice. Default: no.
+	PlaintextLoopback bool `protobuf:"varint,7,opt,name=plaintext_loopback,json=plaintextLoopback,proto3" json:"plaintext_loopback,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *TcpListener) Reset() {
@@ -971,6 +979,13 @@ func (x *TcpListener) GetSpiffe() *Spiffe {
 		return x.Spiffe
 	}
 	return nil
+}
+
+func (x *TcpListener) GetPlaintextLoopback() bool {
+	if x != nil {
+		return x.PlaintextLoopback
+	}
+	return false
 }
 
 // Spiffe is the SPIFFE Workload API of an agent on this machine, SPIRE's for
@@ -2206,6 +2221,7 @@ type CallerMatch struct {
 	//	*CallerMatch_Unix
 	//	*CallerMatch_Mtls
 	//	*CallerMatch_Oidc
+	//	*CallerMatch_Loopback
 	Identity      isCallerMatch_Identity `protobuf_oneof:"identity"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2275,6 +2291,15 @@ func (x *CallerMatch) GetOidc() *OidcCaller {
 	return nil
 }
 
+func (x *CallerMatch) GetLoopback() bool {
+	if x != nil {
+		if x, ok := x.Identity.(*CallerMatch_Loopback); ok {
+			return x.Loopback
+		}
+	}
+	return false
+}
+
 type isCallerMatch_Identity interface {
 	isCallerMatch_Identity()
 }
@@ -2294,11 +2319,20 @@ type CallerMatch_Oidc struct {
 	Oidc *OidcCaller `protobuf:"bytes,3,opt,name=oidc,proto3,oneof"`
 }
 
+type CallerMatch_Loopback struct {
+	// By nothing but this machine: any process of any user here, and all that
+	// something here lets in, through a listener with plaintext_loopback. Always
+	// true.
+	Loopback bool `protobuf:"varint,4,opt,name=loopback,proto3,oneof"`
+}
+
 func (*CallerMatch_Unix) isCallerMatch_Identity() {}
 
 func (*CallerMatch_Mtls) isCallerMatch_Identity() {}
 
 func (*CallerMatch_Oidc) isCallerMatch_Identity() {}
+
+func (*CallerMatch_Loopback) isCallerMatch_Identity() {}
 
 // OidcCaller matches the verified claims of an issuer's token. All that is set
 // must match.
@@ -2823,7 +2857,7 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x04kind\x12\x05\xbaH\x02\b\x01\"[\n" +
 	"\fUnixListener\x12\x1f\n" +
 	"\x04path\x18\x01 \x01(\tB\v\xbaH\br\x06(h2\x02^/R\x04path\x12*\n" +
-	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\xbd\x02\n" +
+	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\xec\x02\n" +
 	"\vTcpListener\x12$\n" +
 	"\aaddress\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x85\x02R\aaddress\x127\n" +
@@ -2831,7 +2865,8 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\bkey_file\x18\x03 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\akeyFile\x122\n" +
 	"\x0eclient_ca_file\x18\x04 \x01(\tB\f\xbaH\t\xd8\x01\x01r\x042\x02^/R\fclientCaFile\x12>\n" +
 	"\x1bclient_certificate_optional\x18\x05 \x01(\bR\x19clientCertificateOptional\x122\n" +
-	"\x06spiffe\x18\x06 \x01(\v2\x1a.jotsmith.config.v1.SpiffeR\x06spiffe\"\x99\x02\n" +
+	"\x06spiffe\x18\x06 \x01(\v2\x1a.jotsmith.config.v1.SpiffeR\x06spiffe\x12-\n" +
+	"\x12plaintext_loopback\x18\a \x01(\bR\x11plaintextLoopback\"\x99\x02\n" +
 	"\x06Spiffe\x12=\n" +
 	"\fworkload_api\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15(o2\x11^unix:///[^?#%]+$R\vworkloadApi\x124\n" +
 	"\tspiffe_id\x18\x02 \x01(\tB\x17\xbaH\x14\xd8\x01\x01r\x0f(\x80\x102\n" +
@@ -2959,11 +2994,12 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"per_minute\x18\x01 \x01(\rB\f\xbaH\t*\a\x18\x80\xad\xe2\x04(\x01R\tperMinute\x12 \n" +
 	"\x05burst\x18\x02 \x01(\rB\n" +
-	"\xbaH\a*\x05\x18\x80\xad\xe2\x04R\x05burst\"\xc2\x01\n" +
+	"\xbaH\a*\x05\x18\x80\xad\xe2\x04R\x05burst\"\xe9\x01\n" +
 	"\vCallerMatch\x124\n" +
 	"\x04unix\x18\x01 \x01(\v2\x1e.jotsmith.config.v1.UnixCallerH\x00R\x04unix\x124\n" +
 	"\x04mtls\x18\x02 \x01(\v2\x1e.jotsmith.config.v1.MtlsCallerH\x00R\x04mtls\x124\n" +
-	"\x04oidc\x18\x03 \x01(\v2\x1e.jotsmith.config.v1.OidcCallerH\x00R\x04oidcB\x11\n" +
+	"\x04oidc\x18\x03 \x01(\v2\x1e.jotsmith.config.v1.OidcCallerH\x00R\x04oidc\x12%\n" +
+	"\bloopback\x18\x04 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\bloopbackB\x11\n" +
 	"\bidentity\x12\x05\xbaH\x02\b\x01\"\xfc\x04\n" +
 	"\n" +
 	"OidcCaller\x12\x1f\n" +
@@ -3162,6 +3198,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
+		(*CallerMatch_Loopback)(nil),
 	}
 	file_jotsmith_config_v1_config_proto_msgTypes[24].OneofWrappers = []any{}
 	file_jotsmith_config_v1_config_proto_msgTypes[25].OneofWrappers = []any{
