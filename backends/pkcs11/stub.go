@@ -27,6 +27,9 @@ func OpenMaker(_ context.Context, uri string, _ *slog.Logger) (*Maker, error) {
 // Close has nothing to do.
 func (*Maker) Close() error { return nil }
 
+// Look refuses as [Open] does.
+func Look(_ context.Context, uri string) (TokenState, error) { return TokenState{}, unsupported(uri) }
+
 func unsupported(uri string) error {
 	err := CheckURI(uri)
 	if err == nil {
