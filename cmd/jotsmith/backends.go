@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/backends/awskms"
 	"github.com/jotsmith/jotsmith/backends/filekey"
 	"github.com/jotsmith/jotsmith/backends/pkcs11"
+	"github.com/jotsmith/jotsmith/cmd/internal/doctor"
 )
 
 // scheme is one kind of key store.
@@ -69,6 +71,25 @@ func readPrivateKey(ctx context.Context, path string) (*backends.PrivateKey, err
 
 // keyFile returns the path of a key's file; empty if the key is in none.
 func keyFile(backendURI, id string) string { return filekey.Path(backendURI, id) }
+
+// examined says what a doctor may do with the key store of a URI: nothing where
+// no store is known by it.
+func examined(uri string, log *slog.Logger) doctor.Store {
+	s, err := schemeOf(uri)
+	if err != nil {
+		return doctor.Store{}
+	}
+	open := func(ctx context.Context) (backends.KeyBackend, error) { return s.open(ctx, uri, log) }
+	switch s.name {
+	case filekey.Scheme:
+		return doctor.Store{Open: open, File: func(id string) string { return filekey.Path(uri, id) }}
+	case awskms.Scheme:
+		return doctor.Store{Open: open, Endpoint: func(ctx context.Context) (*http.Client, string, error) { return awskms.Endpoint(ctx, uri) }}
+	case pkcs11.Scheme:
+		return doctor.Store{Token: func(ctx context.Context) (pkcs11.TokenState, error) { return pkcs11.Look(ctx, uri) }}
+	}
+	return doctor.Store{Open: open}
+}
 
 // schemeOf returns the scheme that a URI names.
 func schemeOf(uri string) (scheme, error) {

@@ -21,6 +21,7 @@ const (
 	exitTryAgain
 	exitOperator
 	exitUnverified
+	exitUnwell
 )
 
 const exitCodes = `  0  done
@@ -31,7 +32,8 @@ const exitCodes = `  0  done
   5  the server refuses the request as it is
   6  the server or its key store is away or busy: try again
   7  something that the server's operator must mend
-  8  the token does not verify`
+  8  the token does not verify
+  9  doctor has found what to mend`
 
 // exitError is an error with the exit code that it ends the program with.
 type exitError struct {

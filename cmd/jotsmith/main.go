@@ -22,6 +22,7 @@
 //	jotsmith grants replay PATH           say which recorded tokens a file would refuse
 //	jotsmith audit verify PATH            follow the chain of an audit record
 //	jotsmith audit query PATH             find the records of tokens
+//	jotsmith doctor                       say what is wrong with an installation
 //	jotsmith status                       say what a server is doing
 //	jotsmith reload                       have it read its configuration anew
 //	jotsmith kill profile P               stop minting, at once and over restarts
@@ -98,7 +99,7 @@ Exit codes:
 		SilenceErrors: true,
 	}
 	group(root, newServe(), newToken(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
-		newStatus(), newReload(), newKill(), newEnable(), newVersion())
+		newDoctor(), newStatus(), newReload(), newKill(), newEnable(), newVersion())
 	return root
 }
 

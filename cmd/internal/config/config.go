@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
@@ -49,6 +50,17 @@ type Config struct {
 // Load reads and checks the file at strictyaml.Path, "-" being standard input. checkURI
 // says what is wrong with a backend's URI. The error lists every problem found.
 func Load(path string, checkURI func(uri string) error) (*Config, error) {
+	c, err := Sketch(path, checkURI)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Sketch is Load for whoever only looks: beside the error it returns what could
+// be read of the file all the same, nil where that is nothing. Nothing may be
+// served from it.
+func Sketch(path string, checkURI func(uri string) error) (*Config, error) {
 	if path == "-" {
 		return load("<stdin>", os.Stdin, checkURI)
 	}
@@ -75,11 +87,19 @@ func load(name string, r io.Reader, checkURI func(string) error) (*Config, error
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%s:1:1 the file is larger than %d bytes", name, MaxSize)
 	}
-	return Parse(name, data, checkURI)
+	return sketch(name, data, checkURI)
 }
 
 // Parse checks the file's content; name stands for the file in messages.
 func Parse(name string, data []byte, checkURI func(string) error) (*Config, error) {
+	c, err := sketch(name, data, checkURI)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func sketch(name string, data []byte, checkURI func(string) error) (*Config, error) {
 	presets, err := Presets()
 	if err != nil {
 		return nil, err
@@ -87,11 +107,12 @@ func Parse(name string, data []byte, checkURI func(string) error) (*Config, erro
 	digest := sha256.Sum256(data)
 	c := &Config{Config: &configv1.Config{}, Generation: hex.EncodeToString(digest[:8])}
 	check := &checker{config: c, presets: presets, checkURI: checkURI}
-	if err := decode(name, data, c.Config, check.check); err != nil {
+	err = decode(name, data, c.Config, check.check)
+	if proto.Size(c.Config) == 0 {
 		return nil, err
 	}
 	c.setDefaults()
-	return c, nil
+	return c, err
 }
 
 // The defaults that config.proto promises.
