@@ -160,6 +160,8 @@ func waitProto(w rotation.Why) jotsmithv1.RotationStep_Wait {
 		return jotsmithv1.RotationStep_WAIT_ENDLESS
 	case rotation.WhyStore:
 		return jotsmithv1.RotationStep_WAIT_STORE
+	case rotation.WhyVersion:
+		return jotsmithv1.RotationStep_WAIT_VERSION
 	}
 	return jotsmithv1.RotationStep_WAIT_UNSPECIFIED
 }

@@ -200,6 +200,8 @@ func waitText(wait jotsmithv1.RotationStep_Wait) string {
 		return "for ever: its tokens have no end; jotsmith key drop --force"
 	case jotsmithv1.RotationStep_WAIT_STORE:
 		return "until its store can sign with it; see jotsmith status"
+	case jotsmithv1.RotationStep_WAIT_VERSION:
+		return "and no version follows: make one (jotsmith key generate), add it to versions, reload"
 	case jotsmithv1.RotationStep_WAIT_UNSPECIFIED:
 	}
 	return wait.String()

@@ -28,6 +28,7 @@ const (
 	WhyLimit     Why = "limit"     // until the last token that it can have signed has ended
 	WhyEndless   Why = "endless"   // its tokens have no end
 	WhyStore     Why = "store"     // until its store can sign with it
+	WhyVersion   Why = "version"   // until the configuration has a version that could follow
 )
 
 // plan returns the changes of a key that are to come, in their order.
@@ -42,6 +43,9 @@ func plan(k Key, terms Terms, known Evidence, now time.Time) []Step {
 	next := t.successor()
 	if k.Order != nil {
 		next = t.find(k.Order.KID)
+	}
+	if active := t.active(); next == nil && active != nil && terms.Every > 0 {
+		steps = append(steps, Step{active.KID, Retired, active.Activated.Add(terms.Every), WhyVersion})
 	}
 	if next != nil {
 		begin := t.begin(*next)

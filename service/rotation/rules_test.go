@@ -51,6 +51,15 @@ func TestNextVersionSignsWhenEveryVerifierKnowsItAndItsTimeHasCome(t *testing.T)
 	s.stands(t, "v1 gone, v2 retired, v3 active")
 }
 
+func TestScheduleWithoutANextVersionIsShown(t *testing.T) {
+	s := start(t, &memory{}, Terms{Candidates: candidates(t, 1), Every: 48 * time.Hour, Longest: time.Hour}, noon)
+	if diff := cmp.Diff([]Step{{"v1", Retired, noon.Add(48 * time.Hour), WhyVersion}}, s.Reports()[0].Steps); diff != "" {
+		t.Error(diff)
+	}
+	s.at(noon.Add(1000 * time.Hour))
+	s.stands(t, "v1 active")
+}
+
 func TestVersionWhoseStoreIsAwayDoesNotComeToSign(t *testing.T) {
 	s := start(t, &memory{}, Terms{Candidates: candidates(t, 2), Every: time.Hour, Longest: time.Minute}, noon)
 	s.ring.terms.Candidates[1].Able = false

@@ -107,6 +107,8 @@ const (
 	RotationStep_WAIT_ENDLESS RotationStep_Wait = 7
 	// Until its store can sign with it.
 	RotationStep_WAIT_STORE RotationStep_Wait = 8
+	// Until the configuration has a version that could follow it.
+	RotationStep_WAIT_VERSION RotationStep_Wait = 9
 )
 
 // Enum value maps for RotationStep_Wait.
@@ -121,6 +123,7 @@ var (
 		6: "WAIT_LIMIT",
 		7: "WAIT_ENDLESS",
 		8: "WAIT_STORE",
+		9: "WAIT_VERSION",
 	}
 	RotationStep_Wait_value = map[string]int32{
 		"WAIT_UNSPECIFIED": 0,
@@ -132,6 +135,7 @@ var (
 		"WAIT_LIMIT":       6,
 		"WAIT_ENDLESS":     7,
 		"WAIT_STORE":       8,
+		"WAIT_VERSION":     9,
 	}
 )
 
@@ -2119,12 +2123,12 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"\rSTANDING_NEXT\x10\x01\x12\x13\n" +
 	"\x0fSTANDING_ACTIVE\x10\x02\x12\x14\n" +
 	"\x10STANDING_RETIRED\x10\x03\x12\x11\n" +
-	"\rSTANDING_GONE\x10\x04\"\xf2\x02\n" +
+	"\rSTANDING_GONE\x10\x04\"\x84\x03\n" +
 	"\fRotationStep\x12\x10\n" +
 	"\x03kid\x18\x01 \x01(\tR\x03kid\x12<\n" +
 	"\bstanding\x18\x02 \x01(\x0e2 .jotsmith.v1.KeyVersion.StandingR\bstanding\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x122\n" +
-	"\x04wait\x18\x04 \x01(\x0e2\x1e.jotsmith.v1.RotationStep.WaitR\x04wait\"\xad\x01\n" +
+	"\x04wait\x18\x04 \x01(\x0e2\x1e.jotsmith.v1.RotationStep.WaitR\x04wait\"\xbf\x01\n" +
 	"\x04Wait\x12\x14\n" +
 	"\x10WAIT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eWAIT_VERIFIERS\x10\x01\x12\x11\n" +
@@ -2136,7 +2140,8 @@ const file_jotsmith_v1_admin_service_proto_rawDesc = "" +
 	"WAIT_LIMIT\x10\x06\x12\x10\n" +
 	"\fWAIT_ENDLESS\x10\a\x12\x0e\n" +
 	"\n" +
-	"WAIT_STORE\x10\b\"\x89\x01\n" +
+	"WAIT_STORE\x10\b\x12\x10\n" +
+	"\fWAIT_VERSION\x10\t\"\x89\x01\n" +
 	"\x10RotateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03kid\x18\x02 \x01(\tR\x03kid\x12\x14\n" +
