@@ -94,17 +94,19 @@ type minted struct {
 	in      *Generation
 }
 
-// response is the token as its caller gets it.
-func (m minted) response() (*jotsmithv1.MintTokenResponse, error) {
+// response is the token as its caller gets it at the time now.
+func (m minted) response(now time.Time) (*jotsmithv1.MintTokenResponse, error) {
 	one := new(struct { // one allocation for all
-		resp                   jotsmithv1.MintTokenResponse
-		issue, expire, refresh timestamppb.Timestamp
+		resp                           jotsmithv1.MintTokenResponse
+		issue, expire, refresh, answer timestamppb.Timestamp
 	})
 	resp := &one.resp
 	resp.Token, resp.Kid = m.Compact.Reveal(), m.KID
 	resp.IssueTime = timestampIn(&one.issue, m.IssueTime)
 	resp.ExpireTime = timestampIn(&one.expire, m.ExpireTime)
 	resp.RefreshTime = timestampIn(&one.refresh, m.RefreshTime)
+	one.answer.Seconds, one.answer.Nanos = now.Unix(), int32(now.Nanosecond())
+	resp.AnswerTime = &one.answer
 	resp.ConfigGeneration = m.in.ID
 	resp.Reused = m.Reused
 	if m.profile.AnswerPublicKey {
@@ -159,7 +161,7 @@ func (c *call) mint(ctx context.Context, req *jotsmithv1.MintTokenRequest) (*jot
 		c.service.recordRefusal(ctx, c.in, c.caller, req.GetProfile(), err)
 		return nil, err
 	}
-	return token.response()
+	return token.response(c.service.Clock.Wall())
 }
 
 const (

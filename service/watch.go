@@ -90,7 +90,7 @@ func (w *watch) look(ctx context.Context) error {
 		w.again()
 		return nil
 	}
-	resp, err := token.response()
+	resp, err := token.response(w.service.Clock.Wall())
 	if err != nil {
 		return w.later(err)
 	}

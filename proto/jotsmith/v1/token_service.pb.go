@@ -136,7 +136,10 @@ type MintTokenResponse struct {
 	// section 2.3.3, 65 bytes) in base64url without padding. Set where the
 	// profile says so: for VAPID, whose Authorization header carries it as k
 	// (RFC 8292 section 3.2).
-	PublicKey     string `protobuf:"bytes,8,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	PublicKey string `protobuf:"bytes,8,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// The server's time when it answered. A holder whose clock may be wrong counts
+	// from when it asked: refresh_time - answer_time later it should ask again.
+	AnswerTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=answer_time,json=answerTime,proto3" json:"answer_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +228,13 @@ func (x *MintTokenResponse) GetPublicKey() string {
 		return x.PublicKey
 	}
 	return ""
+}
+
+func (x *MintTokenResponse) GetAnswerTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnswerTime
+	}
+	return nil
 }
 
 // BatchMintTokensRequest asks for several tokens.
@@ -745,7 +755,7 @@ const file_jotsmith_v1_token_service_proto_rawDesc = "" +
 	"\aprofile\x18\x01 \x01(\tR\aprofile\x12\x16\n" +
 	"\x06claims\x18\x02 \x01(\tR\x06claims\x12+\n" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12>\n" +
-	"\rmin_remaining\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\fminRemaining\"\xd6\x02\n" +
+	"\rmin_remaining\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\fminRemaining\"\x93\x03\n" +
 	"\x11MintTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x10\n" +
 	"\x03kid\x18\x02 \x01(\tR\x03kid\x129\n" +
@@ -757,7 +767,9 @@ const file_jotsmith_v1_token_service_proto_rawDesc = "" +
 	"\x11config_generation\x18\x06 \x01(\tR\x10configGeneration\x12\x16\n" +
 	"\x06reused\x18\a \x01(\bR\x06reused\x12\x1d\n" +
 	"\n" +
-	"public_key\x18\b \x01(\tR\tpublicKey\"S\n" +
+	"public_key\x18\b \x01(\tR\tpublicKey\x12;\n" +
+	"\vanswer_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"answerTime\"S\n" +
 	"\x16BatchMintTokensRequest\x129\n" +
 	"\brequests\x18\x01 \x03(\v2\x1d.jotsmith.v1.MintTokenRequestR\brequests\"W\n" +
 	"\x17BatchMintTokensResponse\x12<\n" +
@@ -827,29 +839,30 @@ var file_jotsmith_v1_token_service_proto_depIdxs = []int32{
 	11, // 2: jotsmith.v1.MintTokenResponse.issue_time:type_name -> google.protobuf.Timestamp
 	11, // 3: jotsmith.v1.MintTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
 	11, // 4: jotsmith.v1.MintTokenResponse.refresh_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: jotsmith.v1.BatchMintTokensRequest.requests:type_name -> jotsmith.v1.MintTokenRequest
-	4,  // 6: jotsmith.v1.BatchMintTokensResponse.results:type_name -> jotsmith.v1.BatchMintTokensResult
-	1,  // 7: jotsmith.v1.BatchMintTokensResult.token:type_name -> jotsmith.v1.MintTokenResponse
-	12, // 8: jotsmith.v1.BatchMintTokensResult.error:type_name -> google.rpc.Status
-	0,  // 9: jotsmith.v1.WatchTokenRequest.request:type_name -> jotsmith.v1.MintTokenRequest
-	1,  // 10: jotsmith.v1.WatchTokenResponse.token:type_name -> jotsmith.v1.MintTokenResponse
-	0,  // 11: jotsmith.v1.ExplainTokenRequest.request:type_name -> jotsmith.v1.MintTokenRequest
-	12, // 12: jotsmith.v1.ExplainTokenResponse.refusals:type_name -> google.rpc.Status
-	9,  // 13: jotsmith.v1.ExplainTokenResponse.decisions:type_name -> jotsmith.v1.ClaimDecision
-	10, // 14: jotsmith.v1.ExplainTokenResponse.ttl:type_name -> google.protobuf.Duration
-	0,  // 15: jotsmith.v1.TokenService.MintToken:input_type -> jotsmith.v1.MintTokenRequest
-	2,  // 16: jotsmith.v1.TokenService.BatchMintTokens:input_type -> jotsmith.v1.BatchMintTokensRequest
-	5,  // 17: jotsmith.v1.TokenService.WatchToken:input_type -> jotsmith.v1.WatchTokenRequest
-	7,  // 18: jotsmith.v1.TokenService.ExplainToken:input_type -> jotsmith.v1.ExplainTokenRequest
-	1,  // 19: jotsmith.v1.TokenService.MintToken:output_type -> jotsmith.v1.MintTokenResponse
-	3,  // 20: jotsmith.v1.TokenService.BatchMintTokens:output_type -> jotsmith.v1.BatchMintTokensResponse
-	6,  // 21: jotsmith.v1.TokenService.WatchToken:output_type -> jotsmith.v1.WatchTokenResponse
-	8,  // 22: jotsmith.v1.TokenService.ExplainToken:output_type -> jotsmith.v1.ExplainTokenResponse
-	19, // [19:23] is the sub-list for method output_type
-	15, // [15:19] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 5: jotsmith.v1.MintTokenResponse.answer_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: jotsmith.v1.BatchMintTokensRequest.requests:type_name -> jotsmith.v1.MintTokenRequest
+	4,  // 7: jotsmith.v1.BatchMintTokensResponse.results:type_name -> jotsmith.v1.BatchMintTokensResult
+	1,  // 8: jotsmith.v1.BatchMintTokensResult.token:type_name -> jotsmith.v1.MintTokenResponse
+	12, // 9: jotsmith.v1.BatchMintTokensResult.error:type_name -> google.rpc.Status
+	0,  // 10: jotsmith.v1.WatchTokenRequest.request:type_name -> jotsmith.v1.MintTokenRequest
+	1,  // 11: jotsmith.v1.WatchTokenResponse.token:type_name -> jotsmith.v1.MintTokenResponse
+	0,  // 12: jotsmith.v1.ExplainTokenRequest.request:type_name -> jotsmith.v1.MintTokenRequest
+	12, // 13: jotsmith.v1.ExplainTokenResponse.refusals:type_name -> google.rpc.Status
+	9,  // 14: jotsmith.v1.ExplainTokenResponse.decisions:type_name -> jotsmith.v1.ClaimDecision
+	10, // 15: jotsmith.v1.ExplainTokenResponse.ttl:type_name -> google.protobuf.Duration
+	0,  // 16: jotsmith.v1.TokenService.MintToken:input_type -> jotsmith.v1.MintTokenRequest
+	2,  // 17: jotsmith.v1.TokenService.BatchMintTokens:input_type -> jotsmith.v1.BatchMintTokensRequest
+	5,  // 18: jotsmith.v1.TokenService.WatchToken:input_type -> jotsmith.v1.WatchTokenRequest
+	7,  // 19: jotsmith.v1.TokenService.ExplainToken:input_type -> jotsmith.v1.ExplainTokenRequest
+	1,  // 20: jotsmith.v1.TokenService.MintToken:output_type -> jotsmith.v1.MintTokenResponse
+	3,  // 21: jotsmith.v1.TokenService.BatchMintTokens:output_type -> jotsmith.v1.BatchMintTokensResponse
+	6,  // 22: jotsmith.v1.TokenService.WatchToken:output_type -> jotsmith.v1.WatchTokenResponse
+	8,  // 23: jotsmith.v1.TokenService.ExplainToken:output_type -> jotsmith.v1.ExplainTokenResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_v1_token_service_proto_init() }
