@@ -92,6 +92,12 @@ func mayImport(allowed map[string][]string, from, to string) bool {
 		return false
 	case from == "service/servicetest": // runs everything below cmd
 		return true
+	case from == "clients/go": // what a program of another module takes in with it
+		return to == "proto/jotsmith/v1"
+	case strings.HasPrefix(from, "clients/"):
+		return strings.HasPrefix(to, "clients/")
+	case strings.HasPrefix(to, "clients/"):
+		return false
 	case strings.HasPrefix(from, "backends/"):
 		// A backend may have packages of its own below it.
 		return to == "backends" || strings.HasPrefix(to, strings.Join(strings.SplitN(from, "/", 3)[:2], "/")+"/")
