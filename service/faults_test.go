@@ -54,6 +54,7 @@ func faults() []fault {
 // row gets its answer in time, leaves its record, costs no signature, and a
 // valid call right after it succeeds.
 func TestFaults(t *testing.T) {
+	goroutines := runtime.NumGoroutine()
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
 			w := newWorld(t, f.times)
@@ -96,6 +97,11 @@ func TestFaults(t *testing.T) {
 				t.Logf("the log says\n%s", w.Log)
 			}
 		})
+	}
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines before, %d after", goroutines, runtime.NumGoroutine())
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ func confine(t *testing.T) *confined {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	c := &confined{dir: dir, uid: os.Getuid(), text: &servicetest.Log{}}
+	c := &confined{dir: dir, uid: os.Getuid(), text: servicetest.NewLog(t)}
 	if c.uid == 0 {
 		c.uid = 65534
 	}

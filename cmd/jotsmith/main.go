@@ -46,18 +46,20 @@ import (
 	"github.com/jotsmith/jotsmith/backends"
 )
 
-func main() {
+func main() { os.Exit(program(os.Stderr)) }
+
+// program is main, with the place for what is not its output.
+func program(stderr io.Writer) (code int) {
 	runChildIfAsked()
 	// For every command: those of a client have tokens in their memory too.
 	if err := backends.HardenProcess(); err != nil {
-		_, _ = fmt.Fprintf(os.Stderr, "jotsmith: %v\n", err)
-		os.Exit(exitFailure)
+		_, _ = fmt.Fprintf(stderr, "jotsmith: %v\n", err)
+		return exitFailure
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the program as if there were no first
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
 }
 
 // run runs one command line and returns the exit code.

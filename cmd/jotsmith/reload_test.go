@@ -25,6 +25,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/servicetest"
 )
 
 // reloadable is a server that runs, with its configuration in a directory.
@@ -88,7 +89,7 @@ func startReloadable(t *testing.T, first ...func(*reloadable) string) *reloadabl
 		text = first(r)
 	}
 	r.write(t, text)
-	r.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), slog.New(slog.DiscardHandler))
+	r.server = serveFile(t, filepath.Join(dir, "jotsmith.yaml"), servicetest.NewLog(t).Logger())
 	r.conn, err = grpc.NewClient("unix://"+dir+"/s", grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

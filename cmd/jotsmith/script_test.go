@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"jotsmith": main})
+	testscript.Main(m, map[string]func(){"jotsmith": searchedMain})
 }
 
 func TestScripts(t *testing.T) {
@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	wrote := newWritten(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -69,6 +70,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KMSPORT", freePort())
 			env.Setenv("ROOT", root)
 			env.Setenv("TOKEN_A3", tokenA3)
+			wrote.by(env)
 			return nil
 		},
 	})

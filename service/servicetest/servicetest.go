@@ -3,10 +3,8 @@
 package servicetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -109,7 +107,7 @@ func Start(t testing.TB, opts Options) *Server {
 	if opts.Thumbprint {
 		kid = ""
 	}
-	logged := &Log{}
+	logged := NewLog(t)
 	log := logged.Logger()
 	minted, err := ledger.Open("", rand.Reader, log)
 	if err != nil {
@@ -188,7 +186,7 @@ func Start(t testing.TB, opts Options) *Server {
 // StartService starts a server over any Service; its Store and Signer are nil.
 func StartService(t testing.TB, svc *service.Service) *Server {
 	t.Helper()
-	s := &Server{Service: svc, Log: &Log{}}
+	s := &Server{Service: svc, Log: NewLog(t)}
 	svc.Log = s.Log.Logger()
 	s.listen(t, nil, service.Times{})
 	return s
@@ -281,31 +279,6 @@ func (s *Server) Tokens(t testing.TB) jotsmithv1.TokenServiceClient {
 // Keys returns a client of the KeyService.
 func (s *Server) Keys(t testing.TB) jotsmithv1.KeyServiceClient {
 	return jotsmithv1.NewKeyServiceClient(s.Dial(t, nil))
-}
-
-// Log collects what the server logs.
-type Log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Logger returns a logger of every level into l.
-func (l *Log) Logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// Write appends a line.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// String returns all that was logged.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // socketPath returns a short path: a Unix socket's has at most 104 bytes.
