@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
@@ -69,7 +68,7 @@ func (r rings) Activate(key, kid string) { r.keys.Activate(key, kid) }
 
 // candidate is a version as far as it was read from its store.
 func candidate(k signer.Key, read signer.VersionStatus) rotation.Candidate {
-	c := rotation.Candidate{Place: placeOf(k)}
+	c := rotation.Candidate{Place: k.Places()}
 	if read.Public == nil {
 		return c
 	}
@@ -81,15 +80,6 @@ func candidate(k signer.Key, read signer.VersionStatus) rotation.Candidate {
 	return c
 }
 
-// placeOf names where a version is.
-func placeOf(k signer.Key) string {
-	var places []string
-	for _, m := range k.Members {
-		places = append(places, m.Store+" "+m.ID)
-	}
-	return strings.Join(places, ", ")
-}
-
 // toLoad returns the keys that are read from their stores: all but the versions
 // that are gone.
 func toLoad(keys []signer.Key, versions *rotation.Keeper) []signer.Key {
@@ -99,7 +89,7 @@ func toLoad(keys []signer.Key, versions *rotation.Keeper) []signer.Key {
 	var left []signer.Key
 	for _, k := range keys {
 		if k.Version > 0 {
-			standing := versions.At(k.Name, placeOf(k))
+			standing := versions.At(k.Name, k.Places())
 			if standing == rotation.Gone {
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,15 @@ func newKey(cfg Key, stores map[string]*store, others *taken, parent Config) (*k
 		return nil, fmt.Errorf("key %s: has %d members, not 1 to %d", cfg.Name, len(k.members), MaxMembers)
 	}
 	return k, nil
+}
+
+// Places names where the key is. It tells the versions of a key apart.
+func (k Key) Places() string {
+	places := make([]string, len(k.Members))
+	for i, m := range k.Members {
+		places[i] = m.Store + " " + m.ID
+	}
+	return strings.Join(places, ", ")
 }
 
 // Label names the key, and which version of it this is, for messages.

@@ -106,10 +106,10 @@ func (e *Exam) Run(ctx context.Context) []Finding {
 		clock = appleClock
 	}
 	found(e.tokens(ctx))
-	keys, keyFindings := e.keys(ctx)
-	found(keyFindings)
 	versions, rotationFindings := e.rotation(ctx)
 	found(rotationFindings)
+	keys, keyFindings := e.keys(ctx, versions)
+	found(keyFindings)
 	found(e.appStore(clock))
 	found(e.certificates())
 	found(e.places())

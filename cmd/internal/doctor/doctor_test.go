@@ -55,6 +55,7 @@ func TestNotesAreNotWrong(t *testing.T) {
 func TestAnErrorIsSplitFromItsMend(t *testing.T) {
 	for text, want := range map[string][2]string{
 		"k.pem: its mode 0644 lets everyone use it: run chmod 600 k.pem": {"k.pem: its mode 0644 lets everyone use it", "run chmod 600 k.pem"},
+		"k.pem: permission denied: let uid 7 read it: run chown 7 on it": {"k.pem: permission denied", "let uid 7 read it: run chown 7 on it"},
 		"nobody answers": {"nobody answers", "else"},
 	} {
 		f := fromError(Fault, "s", errorText(text), "else")

@@ -16,24 +16,29 @@ import (
 	"strings"
 
 	"github.com/jotsmith/jotsmith/backends"
+	"github.com/jotsmith/jotsmith/service/rotation"
 	"github.com/jotsmith/jotsmith/service/signer"
 )
 
-// fromError makes a finding of an error, whose text has the mend behind its last
-// ": run" or ": write" where it knows one; mend is for those that do not.
+// fromError makes a finding of an error, whose text has the mend behind a ": run"
+// or ": write" where it knows one; mend is for those that do not.
 func fromError(severity Severity, subject string, err error, mend string) Finding {
 	what := strings.TrimPrefix(err.Error(), ": ") // of a store's error that names no operation
-	for _, word := range []string{": run ", ": write ", ": put ", ": make ", ": create ", ": install ", ": check ", ": name "} {
+	for _, word := range []string{": let uid ", ": run ", ": write ", ": put ", ": make ", ": create ", ": install ", ": check ", ": name "} {
 		if i := strings.LastIndex(what, word); i > 0 {
 			what, mend = what[:i], strings.TrimPrefix(what[i:], ": ")
 			break
 		}
 	}
+	if os.Geteuid() == 0 && strings.Contains(what, ": it belongs to uid ") {
+		mend += "; if the server runs as that user, run the doctor as it too: sudo -u USER jotsmith doctor"
+	}
 	return Finding{severity, subject, what, mend}
 }
 
-// keys reads the public half of each key that can be read without a login.
-func (e *Exam) keys(ctx context.Context) ([]known, []Finding) {
+// keys reads the public half of each key that can be read without a login, but of
+// the versions that need not be in their stores any more.
+func (e *Exam) keys(ctx context.Context, state *rotation.State) ([]known, []Finding) {
 	opened := map[string]backends.KeyBackend{}
 	defer func() {
 		for _, backend := range opened {
@@ -62,6 +67,9 @@ func (e *Exam) keys(ctx context.Context) ([]known, []Finding) {
 	}
 	var keys []known
 	for _, key := range e.Config.SigningKeys {
+		if spent(key, state) {
+			continue
+		}
 		var of known
 		for _, m := range key.Members {
 			backend := opened[m.Store]
@@ -88,6 +96,13 @@ func (e *Exam) keys(ctx context.Context) ([]known, []Finding) {
 	return keys, findings
 }
 
+// spent says whether a version of a key signs no more.
+func spent(key signer.Key, state *rotation.State) bool {
+	return key.Version > 0 && state != nil && slices.ContainsFunc(state.Keys[key.Name].Versions, func(v rotation.Version) bool {
+		return v.Place == key.Places() && (v.Standing == rotation.Retired || v.Standing == rotation.Gone)
+	})
+}
+
 // directory says who else could put other files into the directory of keys.
 func directory(subject, dir string) []Finding {
 	info, err := os.Stat(dir)
@@ -107,11 +122,7 @@ func describe(ctx context.Context, key signer.Key, m signer.Member, backend back
 	defer cancel()
 	info, err := backend.Describe(within, m.ID)
 	if err != nil {
-		severity := Fault
-		if key.Version > 1 && errors.Is(err, backends.ErrKeyNotFound) {
-			severity = Warning // it may be gone by right
-		}
-		return info, []Finding{fromError(severity, subject, fmt.Errorf("backend %s: %w", m.Store, err), mendOf(err))}
+		return info, []Finding{fromError(Fault, subject, fmt.Errorf("backend %s: %w", m.Store, err), mendOf(err))}
 	}
 	spki, err := x509.MarshalPKIXPublicKey(info.PublicKey)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/jotsmith/jotsmith/backends/awskms"
 	"github.com/jotsmith/jotsmith/backends/awskms/kmsfake"
 	"github.com/jotsmith/jotsmith/backends/filekey"
+	"github.com/jotsmith/jotsmith/service/rotation"
 )
 
 // opening returns the store of a URI with a backend of its kind.
@@ -79,7 +80,7 @@ func TestKeyFilesAndTheirPins(t *testing.T) {
 			}
 			e := examOf(t, oneProfile+"backends: {local: {uri: \"file:"+dir+"\"}}\nkeys: {k: {backend: local, id: "+tc.id+", kid: k1"+pin+"}}")
 			e.Store = opening
-			keys, findings := e.keys(t.Context())
+			keys, findings := e.keys(t.Context(), nil)
 			wantFindings(t, findings, tc.want...)
 			if read := len(tc.want) == 0 || tc.pin != ""; read != (len(keys) == 1 && keys[0].kid == "k1" && keys[0].public.Equal(key.key.Public())) {
 				t.Errorf("%+v", keys)
@@ -88,7 +89,7 @@ func TestKeyFilesAndTheirPins(t *testing.T) {
 	}
 	e := examOf(t, oneProfile+"backends: {local: {uri: \"file:/no/such/directory\"}}\nkeys: {k: {backend: local, id: k, kid: k1}}")
 	e.Store = opening
-	_, findings := e.keys(t.Context())
+	_, findings := e.keys(t.Context(), nil)
 	wantFindings(t, findings, "error no such file")
 }
 
@@ -108,22 +109,22 @@ func TestKeysInKMS(t *testing.T) {
 		e.Store = opening
 		return e
 	}
-	_, findings := exam("{backend: kms, id: alias/one}").keys(t.Context())
+	_, findings := exam("{backend: kms, id: alias/one}").keys(t.Context(), nil)
 	wantFindings(t, findings, "note is not pinned")
 	if findings[0].Mend != "set spki_sha256: "+pinOf(t, one) {
 		t.Errorf("%+v", findings[0])
 	}
-	keys, findings := exam("{backend: kms, id: alias/one, spki_sha256: \"" + pinOf(t, one) + "\"}").keys(t.Context())
+	keys, findings := exam("{backend: kms, id: alias/one, spki_sha256: \""+pinOf(t, one)+"\"}").keys(t.Context(), nil)
 	wantFindings(t, findings)
 	if len(keys) != 1 || len(keys[0].kid) != 43 {
 		t.Errorf("no thumbprint for a kid: %+v", keys)
 	}
-	_, findings = exam("{members: [{backend: kms, id: alias/one}, {backend: twin, id: alias/two}]}").keys(t.Context())
+	_, findings = exam("{members: [{backend: kms, id: alias/one}, {backend: twin, id: alias/two}]}").keys(t.Context(), nil)
 	wantFindings(t, findings, "note is not pinned", "note is not pinned", "error backend twin has another public key")
-	_, findings = exam("{backend: kms, id: alias/three}").keys(t.Context())
+	_, findings = exam("{backend: kms, id: alias/three}").keys(t.Context(), nil)
 	wantFindings(t, findings, "error key not found")
 	server.Inject(kmsfake.AccessDenied(9))
-	_, findings = exam("{backend: kms, id: alias/one}").keys(t.Context())
+	_, findings = exam("{backend: kms, id: alias/one}").keys(t.Context(), nil)
 	wantFindings(t, findings, "error access to the key is denied")
 	if !strings.Contains(findings[0].Mend, "kms:GetPublicKey") {
 		t.Errorf("%+v", findings[0])
@@ -133,14 +134,35 @@ func TestKeysInKMS(t *testing.T) {
 	}
 }
 
+func TestVersionsThatSignNoMoreNeedNotBeThere(t *testing.T) {
+	file := issue(t, nil, "key", ca).keyFile(t, 0o600)
+	if err := os.Chmod(filepath.Dir(file), 0o700); err != nil { //nolint:gosec // a directory
+		t.Fatal(err)
+	}
+	e := examOf(t, oneProfile+`
+rotation_file: /state/rotation.json
+backends: {local: {uri: "file:`+filepath.Dir(file)+`"}}
+keys: {k: {versions: [{backend: local, id: gone.pem}, {backend: local, id: file.pem}]}}`)
+	e.Store = opening
+	_, findings := e.keys(t.Context(), nil)
+	wantFindings(t, findings, "error file does not exist")
+	old := version(t, "v1", rotation.Retired, day)
+	old.Place = "local gone.pem"
+	keys, findings := e.keys(t.Context(), &rotation.State{Keys: map[string]rotation.Key{"k": {Versions: []rotation.Version{old}}}})
+	wantFindings(t, findings)
+	if len(keys) != 1 {
+		t.Errorf("%+v", keys)
+	}
+}
+
 func TestKeysThatTakeALoginAreLeftAlone(t *testing.T) {
 	e := examOf(t, plain)
-	keys, findings := e.keys(t.Context())
+	keys, findings := e.keys(t.Context(), nil)
 	wantFindings(t, findings, "note for that takes a login")
 	if keys != nil {
 		t.Errorf("%+v", keys)
 	}
 	e.Signs = true
-	_, findings = e.keys(t.Context())
+	_, findings = e.keys(t.Context(), nil)
 	wantFindings(t, findings)
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/jotsmith/jotsmith/backends"
 )
@@ -20,6 +23,7 @@ func (e *Exam) places() []Finding {
 		findings = append(findings, Finding{Note, "doctor", "runs as root, who may do everything: what it says of permissions is true of a server that runs as root alone", "run it as the user that serves: sudo -u jotsmith jotsmith doctor ..."})
 	}
 	c := e.Config
+	users := map[string][]string{} // of each directory in which the server makes files
 	for _, f := range []struct {
 		subject, path string
 		secret        bool // held to the same as a file with a secret in it
@@ -30,6 +34,7 @@ func (e *Exam) places() []Finding {
 		{"admin.state_file", c.GetAdmin().GetStateFile(), true},
 	} {
 		if f.path != "" {
+			users[filepath.Dir(f.path)] = append(users[filepath.Dir(f.path)], f.subject)
 			findings = append(findings, written(f.subject, f.path, f.secret)...)
 		}
 	}
@@ -42,30 +47,33 @@ func (e *Exam) places() []Finding {
 			continue
 		}
 		subject := "socket " + path
-		findings = append(findings, writable(subject, filepath.Dir(path))...)
+		users[filepath.Dir(path)] = append(users[filepath.Dir(path)], subject)
 		if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 			findings = append(findings, Finding{Fault, subject, "something is there that is not a socket, and the server does not remove it", "remove it, or choose another path"})
 		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(users)) {
+		findings = append(findings, writable(strings.Join(users[dir], ", "), dir)...)
 	}
 	return findings
 }
 
 // written looks at a file that the server writes, which need not be there yet.
 func written(subject, path string, secret bool) []Finding {
-	findings := writable(subject, filepath.Dir(path))
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return findings
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // of the directory more is said
+		return nil
 	case err != nil:
-		return append(findings, fromError(Fault, subject, err, "let the server's user reach it"))
+		return []Finding{fromError(Fault, subject, err, "let the server's user reach it")}
 	case !info.Mode().IsRegular():
-		return append(findings, Finding{Fault, subject, path + " is not a regular file", "move it away, or choose another path"})
+		return []Finding{{Fault, subject, path + " is not a regular file", "move it away, or choose another path"}}
 	case secret:
 		err = backends.CheckSecret(path, info)
 	default:
 		err = backends.CheckWriters(path, info)
 	}
+	var findings []Finding
 	if err != nil {
 		findings = append(findings, fromError(Fault, subject, fmt.Errorf("%s: %w", path, err), ""))
 	}
@@ -112,7 +120,7 @@ func (e *Exam) spiffe(ctx context.Context) []Finding {
 			continue
 		}
 		_ = conn.Close() // that it opened is all
-		if info, err := os.Stat(filepath.Dir(socket)); err == nil && backends.CheckWriters(filepath.Dir(socket), info) != nil && info.Mode().Perm()&0o022 != 0 {
+		if info, err := os.Stat(filepath.Dir(socket)); err == nil && info.Mode().Perm()&0o022 != 0 {
 			findings = append(findings, Finding{Fault, subject, "others than the agent can write the directory " + filepath.Dir(socket) + ", and whoever answers there says whom the server trusts", "let the agent alone write it: chmod go-w " + filepath.Dir(socket)})
 		}
 	}

@@ -42,11 +42,23 @@ func (e *Exam) published(ctx context.Context, keys []known) []Finding {
 		if err != nil {
 			continue // which the check of the configuration has said
 		}
+		wanted, complete := wantedOf(issuer, keys)
 		if local != nil {
-			findings = append(findings, compare(ctx, fetcher{local, origin}, "issuer "+issuer.URL+" at "+origin, origin+path, issuer, keys)...)
+			subject := "issuer " + issuer.URL + " at " + origin
+			set, more := walk(ctx, fetcher{local, origin}, subject, origin+path, issuer.URL)
+			findings = append(findings, more...)
+			if set != nil {
+				findings = append(findings, compareSet(subject, *set, wanted, complete)...)
+				wanted, complete = withServers(wanted, *set), true
+			}
 		}
 		if e.Consumers {
-			findings = append(findings, compare(ctx, fetcher{e.HTTP, ""}, "issuer "+issuer.URL, strings.TrimSuffix(issuer.URL, "/"), issuer, keys)...)
+			subject := "issuer " + issuer.URL
+			set, more := walk(ctx, fetcher{e.HTTP, ""}, subject, strings.TrimSuffix(issuer.URL, "/"), issuer.URL)
+			findings = append(findings, more...)
+			if set != nil {
+				findings = append(findings, compareSet(subject, *set, wanted, complete)...)
+			}
 		}
 	}
 	if local != nil {
@@ -134,48 +146,77 @@ func (f fetcher) get(ctx context.Context, address string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, maxDocument))
 }
 
-// compare follows the way of a verifier from an issuer's URL to its keys.
-func compare(ctx context.Context, f fetcher, subject, base string, issuer publish.Issuer, keys []known) []Finding {
+// wantedOf returns the keys that verifiers of an issuer should find, and whether
+// those are all: a key that takes a login was not read.
+func wantedOf(issuer publish.Issuer, keys []known) (wanted []known, complete bool) {
+	complete = true
+	for _, name := range issuer.Keys {
+		n := len(wanted)
+		for _, key := range keys {
+			if key.name == name {
+				wanted = append(wanted, key)
+			}
+		}
+		complete = complete && len(wanted) > n
+	}
+	return wanted, complete
+}
+
+// withServers adds the keys that the server itself publishes, for those that
+// could not be read.
+func withServers(wanted []known, set jose.JSONWebKeySet) []known {
+	wanted = slices.Clone(wanted)
+	for _, jwk := range set.Keys {
+		public, ok := jwk.Key.(*ecdsa.PublicKey)
+		if ok && !slices.ContainsFunc(wanted, func(k known) bool { return k.kid == jwk.KeyID }) {
+			wanted = append(wanted, known{"of the server", jwk.KeyID, public})
+		}
+	}
+	return wanted
+}
+
+// walk follows the way of a verifier from an issuer's URL to its keys, nil where
+// it does not lead there.
+func walk(ctx context.Context, f fetcher, subject, base, issuer string) (*jose.JSONWebKeySet, []Finding) {
 	const mend = "have what stands in front of the server pass the path on, or write the files anew: jotsmith key publish --to DIR"
 	body, err := f.get(ctx, base+discovery)
+	if _, away := errors.AsType[*net.OpError](err); away {
+		return nil, []Finding{{Warning, subject, fmt.Sprintf("cannot be reached from here: %v", err), "if verifiers cannot either, mend its DNS name and what serves it; if this machine has no way out, look from another"}}
+	}
 	if err != nil {
-		return []Finding{fromError(Fault, subject, fmt.Errorf("the discovery document: %w", err), mend)}
+		return nil, []Finding{fromError(Fault, subject, fmt.Errorf("the discovery document: %w", err), mend)}
 	}
 	var document struct {
 		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
 	if err := json.Unmarshal(body, &document); err != nil {
-		return []Finding{{Fault, subject, fmt.Sprintf("the discovery document is no JSON: %v", err), mend}}
+		return nil, []Finding{{Fault, subject, fmt.Sprintf("the discovery document is no JSON: %v", err), mend}}
 	}
 	var findings []Finding
-	if document.Issuer != issuer.URL {
+	if document.Issuer != issuer {
 		findings = append(findings, Finding{Fault, subject, fmt.Sprintf("the discovery document says issuer %q, so verifiers refuse it", document.Issuer), mend})
 	}
 	if !strings.HasPrefix(document.JWKSURI, "https://") {
-		return append(findings, Finding{Fault, subject, fmt.Sprintf("jwks_uri is %q and not https: who is on the way can put keys of his own into it", document.JWKSURI), mend})
+		return nil, append(findings, Finding{Fault, subject, fmt.Sprintf("jwks_uri is %q and not https: who is on the way can put keys of his own into it", document.JWKSURI), mend})
 	}
 	body, err = f.get(ctx, document.JWKSURI)
 	if err != nil {
-		return append(findings, fromError(Fault, subject, fmt.Errorf("the JWK Set: %w", err), mend))
+		return nil, append(findings, fromError(Fault, subject, fmt.Errorf("the JWK Set: %w", err), mend))
 	}
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(body, &set); err != nil {
-		return append(findings, Finding{Fault, subject, fmt.Sprintf("%s is no JWK Set: %v", document.JWKSURI, err), mend})
+		return nil, append(findings, Finding{Fault, subject, fmt.Sprintf("%s is no JWK Set: %v", document.JWKSURI, err), mend})
 	}
-	return append(findings, compareSet(subject, set, issuer, keys)...)
+	return &set, findings
 }
 
 // compareSet compares the keys that verifiers get with those that they should.
-func compareSet(subject string, set jose.JSONWebKeySet, issuer publish.Issuer, keys []known) []Finding {
+// Where these are not complete, none is one too many.
+func compareSet(subject string, set jose.JSONWebKeySet, wanted []known, complete bool) []Finding {
 	const stale = "have the server take up its configuration (jotsmith reload), write the files anew (jotsmith key publish --to DIR), and clear the caches in front"
 	var findings []Finding
-	wanted := map[string]bool{}
-	for _, key := range keys {
-		if !slices.Contains(issuer.Keys, key.name) {
-			continue
-		}
-		wanted[key.kid] = true
+	for _, key := range wanted {
 		there := set.Key(key.kid)
 		switch {
 		case len(there) == 0:
@@ -187,12 +228,8 @@ func compareSet(subject string, set jose.JSONWebKeySet, issuer publish.Issuer, k
 			findings = append(findings, Finding{Fault, subject, fmt.Sprintf("the JWK Set has another key under kid %q than key %s is, so its tokens are refused", key.kid, key.name), stale})
 		}
 	}
-	complete := len(wanted) > 0
-	for _, name := range issuer.Keys {
-		complete = complete && slices.ContainsFunc(keys, func(k known) bool { return k.name == name })
-	}
 	for _, jwk := range set.Keys {
-		if complete && !wanted[jwk.KeyID] {
+		if complete && !slices.ContainsFunc(wanted, func(k known) bool { return k.kid == jwk.KeyID }) {
 			findings = append(findings, Finding{Warning, subject, fmt.Sprintf("the JWK Set has kid %q, which the configuration does not: whoever has that key can make tokens of this issuer", jwk.KeyID), "if the last token that it signed has ended, take it out: " + stale})
 		}
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,17 @@ func verifierSees(t *testing.T, documents map[string]string) *httptest.Server {
 	}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+// compare walks to a set and compares it.
+func compare(t *testing.T, f fetcher, base string, issuer publish.Issuer, keys []known) []Finding {
+	t.Helper()
+	set, findings := walk(t.Context(), f, "issuer", base, issuer.URL)
+	if set == nil {
+		return findings
+	}
+	wanted, complete := wantedOf(issuer, keys)
+	return append(findings, compareSet("issuer", *set, wanted, complete)...)
 }
 
 func jwks(t *testing.T, keys ...publish.Key) string {
@@ -62,12 +74,14 @@ func TestWhatVerifiersFetchIsCompared(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := verifierSees(t, map[string]string{discovery: tc.discovery, "/keys": tc.set})
 			issuer := publish.Issuer{URL: s.URL, Keys: []string{"k"}}
-			got := compare(t.Context(), fetcher{s.Client(), ""}, "issuer", s.URL, issuer, []known{{"k", "k1", one}, {"other", "o", two}})
+			got := compare(t, fetcher{s.Client(), ""}, s.URL, issuer, []known{{"k", "k1", one}, {"other", "o", two}})
 			wantFindings(t, got, tc.want...)
 		})
 	}
 	s := verifierSees(t, nil)
-	wantFindings(t, compare(t.Context(), fetcher{s.Client(), ""}, "issuer", s.URL, publish.Issuer{URL: s.URL}, nil), "error the discovery document: ")
+	wantFindings(t, compare(t, fetcher{s.Client(), ""}, s.URL, publish.Issuer{URL: s.URL}, nil), "error the discovery document: ")
+	s.Close()
+	wantFindings(t, compare(t, fetcher{s.Client(), ""}, s.URL, publish.Issuer{URL: s.URL}, nil), "warning cannot be reached from here")
 }
 
 // A key that was not read may be any of those that are published.
@@ -77,7 +91,7 @@ func TestKidsAreTooManyOnlyWhereAllKeysAreKnown(t *testing.T) {
 		discovery: `{"issuer":"$URL","jwks_uri":"$URL/keys"}`, "/keys": jwks(t, publish.Key{KID: "k1", PublicKey: one}, publish.Key{KID: "in-an-hsm", PublicKey: one}),
 	})
 	issuer := publish.Issuer{URL: s.URL, Keys: []string{"hsm", "k"}}
-	wantFindings(t, compare(t.Context(), fetcher{s.Client(), ""}, "issuer", s.URL, issuer, []known{{"k", "k1", one}}))
+	wantFindings(t, compare(t, fetcher{s.Client(), ""}, s.URL, issuer, []known{{"k", "k1", one}}))
 }
 
 func TestLocalListenerIsFollowedHere(t *testing.T) {
@@ -100,6 +114,15 @@ func TestLocalListenerIsFollowedHere(t *testing.T) {
 		return examOf(t, plain+"publish: {address: \""+address+"\", certificate_file: "+certificate+", key_file: "+key+"}")
 	}
 	wantFindings(t, exam(shown).published(t.Context(), []known{{"k", "k1", one}}), "note was not looked at")
+
+	// What verifiers get is compared with what the server publishes, also of a
+	// key that could not be read.
+	remote := maps.Clone(documents)
+	remote["/.well-known/jwks.json"] = jwks(t, publish.Key{KID: "old", PublicKey: one})
+	front := verifierSees(t, remote)
+	e := exam(shown)
+	e.Consumers, e.HTTP = true, &http.Client{Transport: at{front}}
+	wantFindings(t, e.published(t.Context(), nil), `error lacks kid "k1" of key of the server`, `warning has kid "old"`)
 	other := pemFile(t, issue(t, nil, "other", ca))
 	wantFindings(t, exam(other).published(t.Context(), []known{{"k", "k1", one}}), "error the server shows another certificate", "note was not looked at")
 	s.Close()
@@ -121,11 +144,20 @@ func FuzzPublishedDocuments(f *testing.F) {
 	f.Add(`{}`, `{"keys":[{"kty":"EC","kid":"k1"}]}`)
 	f.Fuzz(func(t *testing.T, document, set string) {
 		client := &http.Client{Transport: canned{document, set}}
-		findings := compare(t.Context(), fetcher{client, ""}, "issuer", "https://id.example.org", publish.Issuer{URL: "https://id.example.org"}, nil)
+		findings := compare(t, fetcher{client, ""}, "https://id.example.org", publish.Issuer{URL: "https://id.example.org"}, nil)
 		if _, err := json.Marshal(findings); err != nil {
 			t.Errorf("%v: %+v", err, findings)
 		}
 	})
+}
+
+// at has every host's name lead to one server.
+type at struct{ *httptest.Server }
+
+func (a at) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Host = a.Listener.Addr().String()
+	return a.Client().Transport.RoundTrip(r)
 }
 
 // canned answers without a network.
