@@ -39,7 +39,7 @@ func fromError(severity Severity, subject string, err error, mend string) Findin
 // keys reads the public half of each key that can be read without a login, but of
 // the versions that need not be in their stores any more.
 func (e *Exam) keys(ctx context.Context, state *rotation.State) ([]known, []Finding) {
-	opened := map[string]backends.KeyBackend{}
+	opened, unread := map[string]backends.KeyBackend{}, map[string]bool{}
 	defer func() {
 		for _, backend := range opened {
 			_ = backend.Close() // nothing was changed
@@ -48,10 +48,11 @@ func (e *Exam) keys(ctx context.Context, state *rotation.State) ([]known, []Find
 	var findings []Finding
 	for _, name := range slices.Sorted(maps.Keys(e.Config.GetBackends())) {
 		store := e.Store(e.Config.GetBackends()[name].GetUri())
-		switch {
-		case store.Open == nil && e.Signs:
-			continue
-		case store.Open == nil:
+		if store.Open == nil {
+			unread[name] = store.Token != nil // else the check of the configuration has said what it is
+			if e.Signs || !unread[name] {
+				continue
+			}
 			findings = append(findings, Finding{Note, "backend " + name, "its keys were not looked at, for that takes a login", "have them sign a canary, by --sign or by jotsmith config check"})
 			continue
 		}
@@ -73,8 +74,11 @@ func (e *Exam) keys(ctx context.Context, state *rotation.State) ([]known, []Find
 		var of known
 		for _, m := range key.Members {
 			backend := opened[m.Store]
-			if backend == nil {
-				continue // which was said above, or by the check of the configuration
+			if backend == nil { // which was said above, or by the check of the configuration
+				if unread[m.Store] && key.SPKISHA256 == nil {
+					findings = append(findings, unpinned(key, " to what jotsmith key describe URI prints, which logs in"))
+				}
+				continue
 			}
 			info, more := describe(ctx, key, m, backend)
 			findings = append(findings, more...)
@@ -137,12 +141,17 @@ func describe(ctx context.Context, key signer.Key, m signer.Member, backend back
 			"find out who replaced the key; if it was you, set spki_sha256 to this digest",
 		}}
 	case key.SPKISHA256 == nil && !info.InProcess:
-		return info, []Finding{{
-			Note, subject, "is not pinned: whatever key the store shows at the next start is taken for it",
-			"set spki_sha256: " + hex.EncodeToString(digest[:]),
-		}}
+		return info, []Finding{unpinned(key, ": "+hex.EncodeToString(digest[:]))}
 	}
 	return info, nil
+}
+
+// unpinned says that a key outside this process has no pin; value is how the mend
+// goes on.
+func unpinned(key signer.Key, value string) Finding {
+	return Finding{
+		Note, "key " + key.Label(), "is not pinned: whatever key the store shows at the next start is taken for it", "set spki_sha256" + value,
+	}
 }
 
 // mendOf says what to do about an error of a store.

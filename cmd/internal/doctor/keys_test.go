@@ -15,6 +15,7 @@ import (
 	"github.com/jotsmith/jotsmith/backends/awskms"
 	"github.com/jotsmith/jotsmith/backends/awskms/kmsfake"
 	"github.com/jotsmith/jotsmith/backends/filekey"
+	"github.com/jotsmith/jotsmith/backends/pkcs11"
 	"github.com/jotsmith/jotsmith/service/rotation"
 )
 
@@ -157,12 +158,21 @@ keys: {k: {versions: [{backend: local, id: gone.pem}, {backend: local, id: file.
 
 func TestKeysThatTakeALoginAreLeftAlone(t *testing.T) {
 	e := examOf(t, plain)
+	if keys, findings := e.keys(t.Context(), nil); keys != nil || findings != nil {
+		t.Errorf("of a store that nobody knows: %+v, %+v", keys, findings)
+	}
+	e.Store = func(string) Store {
+		return Store{Token: func(context.Context) (pkcs11.TokenState, error) { return pkcs11.TokenState{}, nil }}
+	}
 	keys, findings := e.keys(t.Context(), nil)
-	wantFindings(t, findings, "note for that takes a login")
+	wantFindings(t, findings, "note for that takes a login", "note is not pinned")
 	if keys != nil {
 		t.Errorf("%+v", keys)
 	}
 	e.Signs = true
+	_, findings = e.keys(t.Context(), nil)
+	wantFindings(t, findings, "note is not pinned")
+	e.Config.SigningKeys[0].SPKISHA256 = make([]byte, sha256.Size)
 	_, findings = e.keys(t.Context(), nil)
 	wantFindings(t, findings)
 }
