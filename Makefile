@@ -71,7 +71,7 @@ dev-kms: ## run a KMS emulator with a key, until Ctrl-C
 FUZZTIME ?= 20s
 .PHONY: fuzz
 fuzz: ## run each Fuzz function for FUZZTIME (20s)
-	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' backends service cmd | while IFS=: read -r file _ func; do \
+	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' backends service cmd clients | while IFS=: read -r file _ func; do \
 		echo "==> $$(dirname "$$file") $${func#func }"; \
 		go test "./$$(dirname "$$file")" -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x </dev/null; \
 	done
