@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/jotsmith/jotsmith/cmd/internal/top"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 )
 
@@ -27,24 +28,36 @@ type operator struct {
 	output  string
 }
 
-// command returns a command that calls the AdminService.
-func (o *operator) command(cmd *cobra.Command, call func(context.Context, jotsmithv1.AdminServiceClient, []string, io.Writer) error) *cobra.Command {
+// addFlags adds the flags.
+func (o *operator) addFlags(cmd *cobra.Command) {
 	address := defaultAdmin
 	if v := os.Getenv("JOTSMITH_ADMIN"); v != "" {
 		address = v
 	}
 	cmd.Flags().StringVar(&o.address, "admin", address, "the server's `admin` socket, unix:///PATH (or JOTSMITH_ADMIN)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text, or json for the server's whole answer")
+}
+
+// dial checks the flags and returns a connection, which is made at the first
+// call.
+func (o *operator) dial() (*grpc.ClientConn, error) {
+	if o.output != "text" && o.output != "json" {
+		return nil, fail(exitUsage, fmt.Errorf("--output is text or json, not %q", o.output))
+	}
+	if !strings.HasPrefix(o.address, "unix:") {
+		return nil, fail(exitUsage, fmt.Errorf("the admin socket is unix:///PATH, not %q", o.address))
+	}
+	conn, err := grpc.NewClient(o.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return conn, fail(exitUsage, err)
+}
+
+// command returns a command that calls the AdminService.
+func (o *operator) command(cmd *cobra.Command, call func(context.Context, jotsmithv1.AdminServiceClient, []string, io.Writer) error) *cobra.Command {
+	o.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.output != "text" && o.output != "json" {
-			return fail(exitUsage, fmt.Errorf("--output is text or json, not %q", o.output))
-		}
-		if !strings.HasPrefix(o.address, "unix:") {
-			return fail(exitUsage, fmt.Errorf("the admin socket is unix:///PATH, not %q", o.address))
-		}
-		conn, err := grpc.NewClient(o.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := o.dial()
 		if err != nil {
-			return fail(exitUsage, err)
+			return err
 		}
 		defer conn.Close() //nolint:errcheck // the process ends
 		ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
@@ -104,18 +117,6 @@ func writeUnrecorded(w io.Writer, why string) {
 	}
 }
 
-func targetText(t *jotsmithv1.Target) string {
-	switch x := t.GetTarget().(type) {
-	case *jotsmithv1.Target_Key:
-		return "key " + x.Key
-	case *jotsmithv1.Target_Profile:
-		return "profile " + x.Profile
-	case *jotsmithv1.Target_Caller:
-		return "caller " + x.Caller
-	}
-	return "everything"
-}
-
 const targetUsage = `key NAME | profile NAME | caller NAME | everything`
 
 // targetOf reads what an operator names.
@@ -162,7 +163,7 @@ listed, with the page where their vendor revokes the key itself.`,
 			return o.fault(err)
 		}
 		return o.print(w, resp, func(w io.Writer) {
-			fmt.Fprintf(w, "stopped: %s\n", targetText(target))
+			fmt.Fprintf(w, "stopped: %s\n", top.TargetText(target))
 			writeUnrecorded(w, resp.GetRecordError())
 			if profiles := resp.GetProfiles(); len(profiles) > 0 {
 				fmt.Fprintf(w, "mints no more: %s\n", strings.Join(profiles, ", "))
@@ -195,9 +196,9 @@ func newEnable() *cobra.Command {
 		}
 		return o.print(w, resp, func(w io.Writer) {
 			if resp.GetWasDisabled() {
-				fmt.Fprintf(w, "goes on: %s\n", targetText(target))
+				fmt.Fprintf(w, "goes on: %s\n", top.TargetText(target))
 			} else {
-				fmt.Fprintf(w, "was not stopped: %s\n", targetText(target))
+				fmt.Fprintf(w, "was not stopped: %s\n", top.TargetText(target))
 			}
 		})
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 	"github.com/jotsmith/jotsmith/cmd/internal/doctor"
+	"github.com/jotsmith/jotsmith/cmd/internal/terminal"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn/oidc"
 	"github.com/jotsmith/jotsmith/service/ledger"
@@ -198,7 +199,7 @@ func (r diagnosis) print(w io.Writer, output string) error {
 	}
 	var text strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintf(&text, "%-7s  %s: %s\n", f.Severity, printable(f.Subject), indented(f.What))
+		fmt.Fprintf(&text, "%-7s  %s: %s\n", f.Severity, terminal.Printable(f.Subject), indented(f.What))
 		if f.Mend != "" {
 			fmt.Fprintf(&text, "         mend: %s\n", indented(f.Mend))
 		}
@@ -215,5 +216,5 @@ func (r diagnosis) print(w io.Writer, output string) error {
 
 // indented keeps a text of several lines below its first.
 func indented(text string) string {
-	return strings.ReplaceAll(printable(strings.TrimSpace(text)), "\n", "\n         ")
+	return strings.ReplaceAll(terminal.Printable(strings.TrimSpace(text)), "\n", "\n         ")
 }

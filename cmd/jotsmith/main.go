@@ -24,6 +24,7 @@
 //	jotsmith audit query PATH             find the records of tokens
 //	jotsmith doctor                       say what is wrong with an installation
 //	jotsmith status                       say what a server is doing
+//	jotsmith top                          watch it in the terminal
 //	jotsmith reload                       have it read its configuration anew
 //	jotsmith kill profile P               stop minting, at once and over restarts
 //	jotsmith enable profile P             let it go on
@@ -101,7 +102,7 @@ Exit codes:
 		SilenceErrors: true,
 	}
 	group(root, newServe(), newToken(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
-		newDoctor(), newStatus(), newReload(), newKill(), newEnable(), newVersion())
+		newDoctor(), newStatus(), newTop(), newReload(), newKill(), newEnable(), newVersion())
 	return root
 }
 

@@ -104,25 +104,33 @@ func startReloadable(t *testing.T, first ...func(*reloadable) string) *reloadabl
 // serveFile runs the server of a configuration file until the test ends.
 func serveFile(t *testing.T, file string, log *slog.Logger) *server {
 	t.Helper()
+	s, _ := runFile(t, file, log)
+	return s
+}
+
+// runFile runs the server of a configuration file until stop is called, or the
+// test ends.
+func runFile(t *testing.T, file string, log *slog.Logger) (s *server, stop func()) {
+	t.Helper()
 	cfg, err := config.Load(file, checkURI)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // which ends before what is cleaned up
-	s, err := wire(ctx, file, cfg, false, log)
-	if err != nil {
+	if s, err = wire(ctx, file, cfg, false, log); err != nil {
 		cancel()
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.serve(ctx, 64) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return s
+	t.Cleanup(stop)
+	return s, stop
 }
 
 func (r *reloadable) mint(opts ...grpc.CallOption) (*jotsmithv1.MintTokenResponse, error) {

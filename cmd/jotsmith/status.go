@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"github.com/jotsmith/jotsmith/cmd/internal/terminal"
+	"github.com/jotsmith/jotsmith/cmd/internal/top"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 )
 
@@ -44,7 +44,7 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 	fmt.Fprintf(t, "started\t%s\n", s.GetStartTime().AsTime().Format(time.RFC3339))
 	fmt.Fprintf(t, "configuration\t%s since %s\n", s.GetConfigGeneration(), s.GetConfigTime().AsTime().Format(time.RFC3339))
 	if s.GetReloadError() != "" {
-		fmt.Fprintf(t, "not taken up\t%s\n", strings.ReplaceAll(printable(s.GetReloadError()), "\n", "\n\t"))
+		fmt.Fprintf(t, "not taken up\t%s\n", strings.ReplaceAll(terminal.Printable(s.GetReloadError()), "\n", "\n\t"))
 	}
 	if !s.GetServing() {
 		fmt.Fprintf(t, "serving\tno: no key can sign\n")
@@ -60,8 +60,8 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 	if len(s.GetDisabled()) > 0 {
 		fmt.Fprintf(t, "\nSTOPPED\tSINCE\tBY\tWHY\n")
 		for _, d := range s.GetDisabled() {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", oneLine(targetText(d.GetTarget())), d.GetTime().AsTime().Format(time.RFC3339),
-				oneLine(d.GetBy()), oneLine(d.GetReason()))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", terminal.OneLine(top.TargetText(d.GetTarget())), d.GetTime().AsTime().Format(time.RFC3339),
+				terminal.OneLine(d.GetBy()), terminal.OneLine(d.GetReason()))
 		}
 	}
 	writeAlive(t, s.GetAlive())
@@ -69,7 +69,7 @@ func writeStatus(w io.Writer, s *jotsmithv1.StatusResponse) {
 		fmt.Fprintf(t, "\nFAILED\tMETHOD\tTIMES\tLAST\tCALLER\tPROFILE\tERROR\n")
 		for _, e := range s.GetErrors() {
 			fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", e.GetReason(), e.GetMethod(), e.GetCount(), e.GetTime().AsTime().Format(time.RFC3339),
-				oneLine(e.GetCaller()), cmp.Or(oneLine(e.GetProfile()), "-"), oneLine(e.GetError()))
+				terminal.OneLine(e.GetCaller()), cmp.Or(terminal.OneLine(e.GetProfile()), "-"), terminal.OneLine(e.GetError()))
 		}
 	}
 }
@@ -116,7 +116,7 @@ func writeBackends(t io.Writer, backends []*jotsmithv1.BackendStatus) {
 		}
 		last := "-"
 		if b.GetLastErrorTime() != nil {
-			last = fmt.Sprintf("%s %s: %s", b.GetLastErrorTime().AsTime().Format(time.RFC3339), b.GetLastReason(), oneLine(b.GetLastError()))
+			last = fmt.Sprintf("%s %s: %s", b.GetLastErrorTime().AsTime().Format(time.RFC3339), b.GetLastReason(), terminal.OneLine(b.GetLastError()))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d of %d\t%d of %d\t%d\t%d\t%s\n", b.GetName(), b.GetScheme(), state,
 			b.GetInFlight(), b.GetMaxInFlight(), b.GetWaiting(), b.GetMaxWaiting(), b.GetSignatures(), b.GetFailed(), last)
@@ -131,7 +131,7 @@ func writeBusiest(t io.Writer, s *jotsmithv1.StatusResponse) {
 	if callers := s.GetCallers(); len(callers) > 0 {
 		fmt.Fprintf(t, "\nCALLER\tMINTED\tREUSED\tFAILED\n")
 		for _, c := range callers[:min(mostShown, len(callers))] { // which come so ordered
-			fmt.Fprintf(t, "%s\t%d\t%d\t%d\n", oneLine(c.GetName()), c.GetMinted(), c.GetReused(), c.GetFailed())
+			fmt.Fprintf(t, "%s\t%d\t%d\t%d\n", terminal.OneLine(c.GetName()), c.GetMinted(), c.GetReused(), c.GetFailed())
 		}
 		if more := len(callers) - mostShown; more > 0 {
 			fmt.Fprintf(t, "and %d more\n", more)
@@ -160,7 +160,7 @@ func stateText(k interface {
 	if k.GetHealthy() {
 		return "can sign"
 	}
-	return k.GetReason() + ": " + oneLine(k.GetError())
+	return k.GetReason() + ": " + terminal.OneLine(k.GetError())
 }
 
 // writeCertificates writes until when the TLS listeners' certificates are valid.
@@ -177,7 +177,7 @@ func writeCertificates(w io.Writer, certificates []*jotsmithv1.CertificateStatus
 		}
 		switch {
 		case c.GetError() != "":
-			state = oneLine(c.GetError())
+			state = terminal.OneLine(c.GetError())
 		case time.Now().After(c.GetExpireTime().AsTime()):
 			state = "has expired"
 		}
@@ -199,27 +199,3 @@ func writeAlive(w io.Writer, alive []*jotsmithv1.Alive) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.GetProfile(), a.GetKid(), a.GetCount(), a.GetNewestExpireTime().AsTime().Format(time.RFC3339), revoke)
 	}
 }
-
-// printable is text without what a terminal would obey: who wrote it may be a
-// caller, or a key store.
-func printable(text string) string {
-	if !strings.ContainsFunc(text, obeyed) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if obeyed(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-// obeyed says whether a terminal may do something else with a character than
-// show it.
-func obeyed(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
-
-// oneLine is printable text on one line.
-func oneLine(text string) string { return strings.Join(strings.Fields(printable(text)), " ") }
