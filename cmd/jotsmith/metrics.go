@@ -45,10 +45,5 @@ func (s *server) state() metrics.State {
 	for _, c := range s.reloader.certificates() {
 		state.Certificates = append(state.Certificates, metrics.Certificate{Listener: c.Address, NotAfter: c.NotAfter})
 	}
-	if published := s.reloader.published; published != nil {
-		state.Certificates = append(state.Certificates, metrics.Certificate{
-			Listener: published.listener.name, NotAfter: published.Load().Leaf.NotAfter,
-		})
-	}
 	return state
 }

@@ -22,7 +22,6 @@ const publishIdleTime = 30 * time.Second
 // handshake is with the new one.
 type serverCertificate struct {
 	atomic.Pointer[tls.Certificate]
-	listener *listener
 }
 
 // newPublisher returns the listener of the published keys, and its certificate;
@@ -41,7 +40,7 @@ func newPublisher(ctx context.Context, p *configv1.Publish, svc *service.Service
 	if err != nil {
 		return nil, nil, err
 	}
-	certificate := &serverCertificate{listener: l}
+	certificate := &serverCertificate{}
 	certificate.Store(&pair)
 	server.server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS13,

@@ -286,6 +286,11 @@ func TestVerifierFindsTheKeysByDiscoveryOverTLS(t *testing.T) {
 		t.Error("TLS 1.2 is spoken")
 	}
 
+	shown := r.server.state().Certificates
+	if len(shown) != 1 || shown[0].Listener != "127.0.0.1:"+port || !shown[0].NotAfter.After(time.Now()) {
+		t.Errorf("certificates %v", shown)
+	}
+
 	// Another certificate is taken up, and a bad one is not.
 	next := r.writeCertificate(t)
 	if err := r.server.reloader.ask(t.Context()); err != nil {

@@ -57,7 +57,8 @@ func (r *reloader) nextTerms(place int, t *configv1.TcpListener) (take func(), e
 	return func() { r.trusts[place].Replace(terms) }, err
 }
 
-// certificates returns what the TLS listeners show.
+// certificates returns what the TLS listeners show, and that of the published
+// keys.
 func (r *reloader) certificates() []service.CertificateStatus {
 	var all []service.CertificateStatus
 	for i, l := range r.listeners.Load().GetListeners() {
@@ -73,6 +74,11 @@ func (r *reloader) certificates() []service.CertificateStatus {
 			status.NotAfter = leaf.NotAfter
 		}
 		all = append(all, status)
+	}
+	if r.published != nil {
+		all = append(all, service.CertificateStatus{
+			Address: r.listeners.Load().GetPublish().GetAddress(), NotAfter: r.published.Load().Leaf.NotAfter,
+		})
 	}
 	return all
 }

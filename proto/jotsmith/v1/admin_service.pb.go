@@ -234,7 +234,8 @@ type StatusResponse struct {
 	Failed int64 `protobuf:"varint,13,opt,name=failed,proto3" json:"failed,omitempty"`
 	// How many watches are open.
 	Watches int64 `protobuf:"varint,14,opt,name=watches,proto3" json:"watches,omitempty"`
-	// The certificates of the TLS listeners, in the order of the configuration.
+	// The certificates of the TLS listeners, in the order of the configuration, and
+	// of the published keys.
 	Certificates []*CertificateStatus `protobuf:"bytes,15,rep,name=certificates,proto3" json:"certificates,omitempty"`
 	// Whether any key can sign, which is what grpc.health.v1 says of the server.
 	Serving bool `protobuf:"varint,16,opt,name=serving,proto3" json:"serving,omitempty"`
