@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"bytes"
 	"net"
 	"strings"
 
@@ -93,10 +94,13 @@ func frameFaults() []fault {
 			name: "more data than the window of a stream", want: "RST_STREAM FLOW_CONTROL_ERROR", memory: 8 << 20,
 			do: func(w *world) string {
 				c := w.tls(w.mtls, w.good)
-				stream := c.open(mintMethod)
-				c.must(c.framer.WriteData(stream, false, framed(64<<10, nil)))
-				for range 8 {
-					c.must(c.framer.WriteData(stream, false, make([]byte, 16<<10)))
+				// Answers that have no way out keep the server from reading on.
+				c.must(c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
+				stream := c.open("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+				const listServices = ":\x01*"
+				requests := bytes.Repeat(framed(len(listServices), []byte(listServices)), 2<<10)
+				for range 12 { // of 16 KiB
+					c.must(c.framer.WriteData(stream, false, requests))
 				}
 				w.look()
 				return c.answer(stream)
