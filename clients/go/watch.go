@@ -3,10 +3,12 @@ package jotsmith
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 )
@@ -27,7 +29,7 @@ func (c *Client) Watch(ctx context.Context, profile string, options ...Option) i
 		w := watch{c: c, req: req, until: time.Now().Add(c.timeout)}
 		for {
 			err := w.once(ctx, yield)
-			if w.left || ctx.Err() != nil {
+			if w.left || over(ctx) {
 				return
 			}
 			if err = w.goOn(ctx, err); err != nil {
@@ -38,6 +40,16 @@ func (c *Client) Watch(ctx context.Context, profile string, options ...Option) i
 			}
 		}
 	}
+}
+
+// over says whether ctx has ended. The server may see its deadline a little earlier
+// than it is here, and end the stream.
+func over(ctx context.Context) bool {
+	const little = 100 * time.Millisecond
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < little {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
 }
 
 // lived is how long a stream has been quiet, at least, where its end says nothing
@@ -92,6 +104,9 @@ func (w *watch) once(ctx context.Context, yield func(Token, error) bool) error {
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, context.DeadlineExceeded) {
 		return ended(cause)
+	}
+	if errors.Is(err, io.EOF) { // a server ends a watch with a reason, and this one was cut short
+		err = status.Error(codes.Unavailable, "the server ended the watch")
 	}
 	return toError(err)
 }
