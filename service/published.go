@@ -124,13 +124,15 @@ func (s *Service) Publish(ctx context.Context) error {
 func (s *Service) refreshSite(ctx context.Context) {
 	in, before := s.current.Load(), s.site.Load()
 	var keys []publish.Key
+	now := map[string][]publish.Key{} // one look, so that no two documents differ
 	for _, name := range in.Published.KeyNames() {
-		keys = append(keys, in.PublishedKeys(name)...)
+		now[name] = in.PublishedKeys(name)
+		keys = append(keys, now[name]...)
 	}
 	if before != nil && before.in == in && slices.EqualFunc(before.keys, keys, publish.Key.Equal) {
 		return
 	}
-	site, err := in.Published.Build(in.PublishedKeys)
+	site, err := in.Published.Build(func(name string) []publish.Key { return now[name] })
 	if err != nil { // which a plan that was checked and a key that was read do not bring about
 		s.Log.ErrorContext(ctx, "nothing is published", "error", err)
 		site = &publish.Site{}

@@ -65,7 +65,6 @@ func (r *reloader) report() service.ReloadStatus { return *r.status.Load() }
 // every generation but the last is closed.
 func (r *reloader) run(ctx context.Context, trigger <-chan struct{}) error {
 	r.current.watch(ctx)
-	r.adopt(ctx, r.current)
 	defer r.retiring.Wait()
 	for {
 		select {

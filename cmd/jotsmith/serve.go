@@ -67,6 +67,7 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 	if err := s.service.Ledger.Own(ctx); err != nil {
 		return errors.Join(err, s.close())
 	}
+	s.reloader.adopt(ctx, s.reloader.current)
 	connections := make(chan struct{}, maxConnections)
 	for _, l := range s.listeners {
 		if err := l.listen(ctx, connections); err != nil {
