@@ -41,21 +41,36 @@ func (c *client) addFlags(flags *pflag.FlagSet) {
 
 // dial returns a connection, which is made at the first call.
 func (c *client) dial() (*grpc.ClientConn, error) {
+	settings, err := c.settings()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := settings.Dial(c.address)
+	return conn, dialFault(err)
+}
+
+// settings are those of the library, which the flags say.
+func (c *client) settings() (jotsmithgo.Settings, error) {
 	tls := c.ca != "" || c.cert != "" || c.key != "" || c.serverName != ""
+	var err error
 	switch { // what Dial would say as well, in the words of the flags
 	case c.plaintext && tls:
-		return nil, fail(exitUsage, errors.New("the --tls flags and --plaintext-loopback exclude each other"))
+		err = errors.New("the --tls flags and --plaintext-loopback exclude each other")
 	case c.plaintext && c.bearerFile != "":
-		return nil, fail(exitUsage, errors.New("a token is not sent in plaintext; leave out --bearer-file or --plaintext-loopback"))
+		err = errors.New("a token is not sent in plaintext; leave out --bearer-file or --plaintext-loopback")
 	case tls && strings.HasPrefix(c.address, "unix:"):
-		return nil, fail(exitUsage, errors.New("the --tls flags are for HOST:PORT; a Unix socket has no TLS"))
+		err = errors.New("the --tls flags are for HOST:PORT; a Unix socket has no TLS")
 	}
-	conn, err := (&jotsmithgo.Settings{
+	return jotsmithgo.Settings{
 		CA: c.ca, Cert: c.cert, Key: c.key, ServerName: c.serverName, BearerFile: c.bearerFile, PlaintextLoopback: c.plaintext,
 		DialOptions: []grpc.DialOption{grpc.WithUserAgent("jotsmith/" + versionText())},
-	}).Dial(c.address)
+	}, fail(exitUsage, err)
+}
+
+// dialFault is what a command says of an error of the settings.
+func dialFault(err error) error {
 	if errors.Is(err, jotsmithgo.ErrNoIdentity) {
 		err = errors.New("a server at HOST:PORT wants a client certificate or a token; set --tls-cert and --tls-key, or --bearer-file")
 	}
-	return conn, fail(exitUsage, err)
+	return fail(exitUsage, err)
 }

@@ -35,13 +35,19 @@ const exitCodes = `  0  done
   8  the token does not verify
   9  doctor has found what to mend`
 
-// exitError is an error with the exit code that it ends the program with.
+// exitError is an error with the exit code that it ends the program with. One
+// without err is that of a command that was run for the user, and is not spoken of.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("the command ended with %d", e.code)
+	}
+	return e.err.Error()
+}
 func (e *exitError) Unwrap() error { return e.err }
 
 // fail gives err an exit code. A nil err stays nil.

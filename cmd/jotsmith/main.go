@@ -4,6 +4,7 @@
 //
 //	jotsmith serve --config FILE          run the server
 //	jotsmith token --profile P            print a token, or why there is none
+//	jotsmith exec --profile P -- CMD      run a command that has a token
 //	jotsmith inspect TOKEN                decode a token, and verify it
 //	jotsmith profile list                 list the profiles, or the presets
 //	jotsmith profile show P               say in words what a preset or profile demands
@@ -78,6 +79,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if !errors.As(err, &fault) {
 		fault = &exitError{exitUsage, err} // cobra's own errors are about the command line
 	}
+	if fault.err == nil { // the command that was run has said it
+		return fault.code
+	}
 	_, _ = fmt.Fprintf(stderr, "jotsmith: %v\n", fault)
 	if fault.code == exitUsage {
 		_, _ = fmt.Fprintln(stderr, "try: jotsmith --help")
@@ -101,7 +105,7 @@ Exit codes:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	group(root, newServe(), newToken(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
+	group(root, newServe(), newToken(), newExec(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
 		newDoctor(), newStatus(), newTop(), newReload(), newKill(), newEnable(), newVersion())
 	return root
 }
