@@ -6,6 +6,7 @@
 //	jotsmith token --profile P            print a token, or why there is none
 //	jotsmith exec --profile P -- CMD      run a command that has a token
 //	jotsmith credential get               be the credential helper of kubectl, git and others
+//	jotsmith proxy --to URL --profile P   put a token into the requests of programs of this machine
 //	jotsmith inspect TOKEN                decode a token, and verify it
 //	jotsmith profile list                 list the profiles, or the presets
 //	jotsmith profile show P               say in words what a preset or profile demands
@@ -106,7 +107,7 @@ Exit codes:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	group(root, newServe(), newToken(), newExec(), newCredential(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
+	group(root, newServe(), newToken(), newExec(), newCredential(), newProxy(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
 		newDoctor(), newStatus(), newTop(), newReload(), newKill(), newEnable(), newVersion())
 	return root
 }

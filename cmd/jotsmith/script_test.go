@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"tokenissuer": tokenIssuer,
 			"idtoken":     idToken,
 			"scrape":      scrape,
+			"standin":     startStandIn,
 		},
 		Setup: func(env *testscript.Env) error {
 			// A Unix socket's path has at most 104 bytes, which a test's work

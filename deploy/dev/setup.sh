@@ -56,6 +56,7 @@ fi
 deploy/dev/kms.sh install
 deploy/dev/npm.sh oidc >/dev/null
 deploy/dev/npm.sh verifiers >/dev/null
+deploy/dev/npm.sh ascclient >/dev/null
 (cd deploy/dev/verifiers && go mod download)
 
 # PyJWT, joserfc and grpcio in a virtual environment: verifiers of tokens that are
