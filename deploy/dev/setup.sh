@@ -14,6 +14,7 @@ needed() {
 		/usr/bin/p11-kit p11-kit
 		/usr/lib/*/pkcs11/p11-kit-client.so p11-kit-modules
 		/usr/bin/openssl openssl
+		/usr/bin/curl curl
 		/usr/bin/gcc gcc
 		/usr/include/stdio.h libc6-dev
 		/etc/ssl/certs/ca-certificates.crt ca-certificates
