@@ -34,11 +34,11 @@ const (
 // more when there is nobody else. It never asks two at once, which would double
 // the load on the stores just when they have too much of it, and no other after
 // a signature that is wrong.
-func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.Digest) (backends.Signature, error) {
+func (k *key) signSomewhere(ctx context.Context, t turn) (backends.Signature, error) {
 	if len(k.members) == 1 {
-		return k.members[0].sign(ctx, turn{caller: caller, digest: digest})
+		return k.members[0].sign(ctx, t)
 	}
-	t := turn{caller: caller, digest: digest, limit: k.limit(ctx)}
+	t.limit = k.limit(ctx)
 	var order [2 * MaxMembers]*member
 	members := k.order(order[:0])
 	n := len(members)
@@ -65,6 +65,23 @@ func (k *key) signSomewhere(ctx context.Context, caller string, digest backends.
 		}
 	}
 	return backends.Signature{}, faults.err()
+}
+
+// admit gives a call of a caller a place in the store that would be asked first
+// and has one, or ErrOverloaded. Where no store can be asked there is none, and
+// whoever signs without one hears why.
+func (k *key) admit(caller string) (*place, error) {
+	var order [2 * MaxMembers]*member
+	var refused error
+	for _, m := range k.order(order[:0]) {
+		at, err := m.store.admit(caller)
+		if err == nil {
+			return at, nil
+		}
+		m.store.failed(err)
+		refused = err
+	}
+	return nil, refused
 }
 
 // order appends whom to ask, one after the other: who can sign, the first of them

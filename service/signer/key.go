@@ -113,14 +113,14 @@ func header(start []byte, set claims.Set) []byte {
 	return append(append(header, set.Header()...), '}')
 }
 
-// token signs a set.
-func (k *key) token(ctx context.Context, set claims.Set) (Signed, error) {
+// token signs a set for a call of a caller that has its place, if there is one.
+func (k *key) token(ctx context.Context, set claims.Set, caller string, at *place) (Signed, error) {
 	if err := k.usable(); err != nil {
 		return Signed{}, err
 	}
 	info := k.info.Load()
 	input := token.NewSigningInput(header(info.head, set), set.Payload())
-	signature, err := k.signSomewhere(ctx, set.Grant().Caller().String(), sha256.Sum256(input.Bytes()))
+	signature, err := k.signSomewhere(ctx, turn{caller: caller, digest: sha256.Sum256(input.Bytes()), place: at})
 	if err != nil {
 		return Signed{}, err
 	}
@@ -133,7 +133,7 @@ func (k *key) sign(ctx context.Context, caller string, digest backends.Digest) (
 	if err := k.usable(); err != nil {
 		return backends.Signature{}, err
 	}
-	return k.signSomewhere(ctx, caller, digest)
+	return k.signSomewhere(ctx, turn{caller: caller, digest: digest})
 }
 
 // usable says why no member can be asked at all.

@@ -71,6 +71,7 @@ type turn struct {
 	digest   backends.Digest
 	limit    time.Time     // when the call has to end; zero is the key's own limit
 	patience time.Duration // how much of the time until then is for this member; 0 is all of it
+	place    *place        // that the call has already; nil where it has none
 }
 
 // sign has the store sign a digest and releases no signature from outside this
@@ -98,13 +99,20 @@ func (m *member) sign(ctx context.Context, t turn) (backends.Signature, error) {
 // ask takes a turn in the store. Where the time ran out and the caller is not
 // to blame for it, the error says which of the queue and the store was slow.
 func (m *member) ask(ctx context.Context, t turn) (backends.Signature, error) {
-	if m.info.Load().InProcess {
-		leave, err := m.store.enter(ctx, t.caller)
-		if err != nil {
+	at := t.place
+	if at == nil || at.store != m.store {
+		var err error
+		if at, err = m.store.admit(t.caller); err != nil {
 			return backends.Signature{}, err
 		}
-		defer leave()
-		return m.answer(ctx, t.digest)
+	}
+	if m.info.Load().InProcess {
+		var signature backends.Signature
+		var failed error
+		if err := at.run(ctx, func() { signature, failed = m.answer(ctx, t.digest) }); err != nil {
+			return backends.Signature{}, err
+		}
+		return signature, failed
 	}
 
 	if t.limit.IsZero() {
@@ -112,11 +120,10 @@ func (m *member) ask(ctx context.Context, t turn) (backends.Signature, error) {
 	}
 	inner, cancel := t.within(ctx)
 	defer cancel()
-	leave, err := m.store.enter(inner, t.caller)
-	if err != nil {
+	if err := at.enter(inner); err != nil {
 		return backends.Signature{}, blame(ctx, err, ErrOverloaded)
 	}
-	defer leave()
+	defer m.store.pass()
 	if time.Until(t.limit) < m.store.MinTime {
 		return backends.Signature{}, ErrNoTime
 	}

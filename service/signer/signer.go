@@ -218,14 +218,20 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 	if k.Checkpoints {
 		return Signed{}, ErrUnapproved
 	}
+	caller := set.Grant().Caller().String()
+	at, err := k.admit(caller)
+	if err != nil { // how many they are is not recorded: a flood would be one of the disk too
+		return Signed{}, err
+	}
+	defer at.leave()
 	if s.record == nil {
-		return k.token(ctx, set)
+		return k.token(ctx, set, caller, at)
 	}
 	end, err := s.record.Begin(ctx, set)
 	if err != nil {
 		return Signed{}, err
 	}
-	signed, err := k.token(ctx, set)
+	signed, err := k.token(ctx, set, caller, at)
 	// The result is recorded for a caller who has gone, too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
@@ -277,7 +283,7 @@ func (s *Signer) Close() error {
 	<-s.idle
 	var errs []error
 	for _, st := range s.stores {
-		errs = append(errs, st.Backend.Close())
+		errs = append(errs, st.close())
 	}
 	return errors.Join(errs...)
 }

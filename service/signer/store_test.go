@@ -8,61 +8,77 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/jotsmith/jotsmith/backends"
 )
 
-// turns is a store with one turn, taken, and the order in which calls get it.
+// turns is a store with one turn, taken, and the callers in the order in which
+// they get it.
 type turns struct {
 	*store
 	held func() // leaves the turn
 
-	mu    sync.Mutex
-	order []string
-	errs  map[string]int
+	mu   sync.Mutex
+	got  []string
+	errs map[string]int
 }
 
 func newTurns(t *testing.T, queue int) *turns {
 	t.Helper()
 	s := &turns{store: newStore(Store{MaxInFlight: 1, MaxQueue: queue}), errs: map[string]int{}}
-	leave, err := s.enter(t.Context(), "first")
-	if err != nil {
+	if err := s.in(t.Context(), "first"); err != nil {
 		t.Fatal(err)
 	}
-	s.held = leave
+	s.held = s.pass
 	return s
+}
+
+// in has a caller get a place and a turn, which ends with pass.
+func (s *store) in(ctx context.Context, caller string) error {
+	at, err := s.admit(caller)
+	if err != nil {
+		return err
+	}
+	return at.enter(ctx)
 }
 
 // call has a caller wait for a turn, note it, and leave.
 func (s *turns) call(ctx context.Context, caller string) {
 	go func() {
-		leave, err := s.enter(ctx, caller)
+		err := s.in(ctx, caller)
 		s.mu.Lock()
 		if err != nil {
 			s.errs[caller]++
 		} else {
-			s.order = append(s.order, caller)
+			s.got = append(s.got, caller)
 		}
 		s.mu.Unlock()
 		if err == nil {
-			leave()
+			s.pass()
 		}
 	}()
 	synctest.Wait()
 }
 
+// idle says that nobody has anything.
+func (s *store) idle() bool {
+	return s.free == s.MaxInFlight && s.taken == 0 && len(s.places) == 0 && len(s.lines) == 0 && s.order.Len() == 0
+}
+
 func TestOneFloodingCallerDoesNotKeepAnotherWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newTurns(t, 1024)
+		s := newTurns(t, 2048)
 		for range 1000 {
 			s.call(t.Context(), "flood")
 		}
 		s.call(t.Context(), "other")
 		s.held()
 		synctest.Wait()
-		if len(s.order) != 1001 || s.order[0] != "other" && s.order[1] != "other" {
-			t.Errorf("%d calls, first %v", len(s.order), s.order[:3])
+		if len(s.got) != 1001 || s.got[0] != "other" && s.got[1] != "other" || s.got[1000] != "flood" {
+			t.Errorf("%d calls, first %v", len(s.got), s.got[:3])
 		}
-		if s.waiting != 0 || s.free != 1 || len(s.lines) != 0 || s.order[1000] != "flood" {
-			t.Errorf("at the end %d wait, %d are free, %d lines", s.waiting, s.free, len(s.lines))
+		if !s.idle() {
+			t.Errorf("at the end %d wait, %d are free", s.taken, s.free)
 		}
 	})
 }
@@ -75,58 +91,51 @@ func TestTurnsGoRoundByCaller(t *testing.T) {
 		}
 		s.held()
 		synctest.Wait()
-		if got, want := fmt.Sprint(s.order), "[a b c a c a]"; got != want {
+		if got, want := fmt.Sprint(s.got), "[a b c a c a]"; got != want {
 			t.Errorf("order %v, want %v", got, want)
 		}
 	})
 }
 
-func TestAFullQueueHasAPlaceForWhoeverHasFewer(t *testing.T) {
+// However many come who want more than there is, whoever has less finds a place.
+func TestAPlaceIsLeftForWhoeverHasFewer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newTurns(t, 8)
-		for range 9 {
-			s.call(t.Context(), "a")
-		}
-		if s.waiting != 8 || s.errs["a"] != 1 {
-			t.Errorf("alone: %d wait, %v", s.waiting, s.errs)
-		}
-		for range 5 {
-			s.call(t.Context(), "b")
-		}
-		if s.lines["b"].waiters.Len() != 4 || s.lines["a"].waiters.Len() != 4 || s.errs["b"] != 1 || s.errs["a"] != 5 {
-			t.Errorf("two callers: %d and %d wait, %v", s.lines["a"].waiters.Len(), s.lines["b"].waiters.Len(), s.errs)
-		}
-		s.call(t.Context(), "c")
-		if s.lines["c"].waiters.Len() != 1 || s.waiting != 8 {
-			t.Errorf("the third caller: %d wait, %v", s.waiting, s.errs)
-		}
-		for i := range 20 { // one place each, and no more for whoever comes then
-			s.call(t.Context(), fmt.Sprint("other", i))
-		}
-		if s.waiting != 8 || len(s.lines) != 8 {
-			t.Errorf("%d wait in %d lines", s.waiting, len(s.lines))
+		s := newTurns(t, 11)
+		for _, step := range []struct {
+			caller     string
+			calls, get int
+		}{{"a", 20, 8}, {"b", 20, 2}, {"a", 1, 0}, {"c", 20, 1}, {"d", 1, 0}} {
+			for range step.calls {
+				s.call(t.Context(), step.caller)
+			}
+			if got := s.places[step.caller]; step.get > 0 && got != step.get || s.errs[step.caller] == 0 && step.get < step.calls {
+				t.Errorf("%s has %d places after %d calls, want %d; %v", step.caller, got, step.calls, step.get, s.errs)
+			}
 		}
 		s.held()
 		synctest.Wait()
-		if len(s.order) != 8 || s.free != 1 {
-			t.Errorf("order %v", s.order)
+		if len(s.got) != 11 || !s.idle() {
+			t.Errorf("order %v", s.got)
 		}
 	})
 }
 
-func TestNoCallerHoldsMoreThanHalfWhileOthersWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newTurns(t, 100)
-		s.call(t.Context(), "other")
-		for range 60 {
-			s.call(t.Context(), "flood")
+func TestWhatCanBeUnderWayIsAllOneCallers(t *testing.T) {
+	s := newStore(Store{MaxInFlight: 3})
+	for range 3 {
+		if err := s.in(t.Context(), "a"); err != nil {
+			t.Fatal(err)
 		}
-		if s.lines["flood"].waiters.Len() != 50 || s.errs["flood"] != 10 {
-			t.Errorf("%d wait, %v", s.lines["flood"].waiters.Len(), s.errs)
+	}
+	for _, caller := range []string{"a", "b"} {
+		if err := s.in(t.Context(), caller); !errors.Is(err, ErrOverloaded) {
+			t.Errorf("%s: %v", caller, err)
 		}
-		s.held()
-		synctest.Wait()
-	})
+	}
+	s.pass()
+	if err := s.in(t.Context(), "b"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWhoeverGivesUpLeavesTheLine(t *testing.T) {
@@ -139,16 +148,16 @@ func TestWhoeverGivesUpLeavesTheLine(t *testing.T) {
 		s.call(t.Context(), "stays")
 		cancel()
 		synctest.Wait()
-		if s.errs["gone"] != 10 || s.waiting != 1 || len(s.lines) != 1 || s.Store.MaxQueue != 100 {
-			t.Errorf("%d wait, %v", s.waiting, s.errs)
+		if s.errs["gone"] != 10 || s.taken != 1 || len(s.lines) != 1 {
+			t.Errorf("%d wait, %v", s.taken, s.errs)
 		}
-		if _, err := s.enter(ctx, "gone"); !errors.Is(err, context.Canceled) {
+		if err := s.in(ctx, "gone"); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		s.held()
 		synctest.Wait()
-		if fmt.Sprint(s.order) != "[stays]" || s.free != 1 {
-			t.Errorf("order %v", s.order)
+		if fmt.Sprint(s.got) != "[stays]" || !s.idle() {
+			t.Errorf("order %v", s.got)
 		}
 	})
 }
@@ -156,7 +165,7 @@ func TestWhoeverGivesUpLeavesTheLine(t *testing.T) {
 // Many callers come, go and give up at once: never more inside than may be, and
 // no turn is lost.
 func TestTurnsAreNeitherLostNorMade(t *testing.T) {
-	s := newStore(Store{MaxInFlight: 3, MaxQueue: 16})
+	s := newStore(Store{Backend: closing{}, MaxInFlight: 3, MaxQueue: 16})
 	var inside, most atomic.Int64
 	var wg sync.WaitGroup
 	for i := range 32 {
@@ -166,32 +175,99 @@ func TestTurnsAreNeitherLostNorMade(t *testing.T) {
 				if n%3 == 0 {
 					go cancel()
 				}
-				leave, err := s.enter(ctx, fmt.Sprint(i%5))
-				if err == nil {
+				work := func() {
 					now := inside.Add(1)
 					for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
 					}
 					inside.Add(-1)
-					leave()
+				}
+				at, err := s.admit(fmt.Sprint(i % 5))
+				switch {
+				case err != nil:
+				case n%2 == 0:
+					if at.enter(ctx) == nil {
+						work()
+						s.pass()
+					}
+				default:
+					_ = at.run(ctx, work)
 				}
 				cancel()
 			}
 		})
 	}
 	wg.Wait()
-	if s.free != 3 || s.waiting != 0 || len(s.lines) != 0 || s.order.Len() != 0 || most.Load() > 3 {
-		t.Errorf("free %d, waiting %d, lines %d, at most %d inside", s.free, s.waiting, len(s.lines), most.Load())
+	if err := s.close(); err != nil { // which joins those who work
+		t.Error(err)
 	}
+	if !s.idle() || most.Load() > 3 {
+		t.Errorf("free %d, waiting %d, lines %d, at most %d inside", s.free, s.taken, len(s.lines), most.Load())
+	}
+}
+
+// closing is a backend that is closed and nothing else.
+type closing struct{ backends.KeyBackend }
+
+func (closing) Close() error { return nil }
+
+func TestWorkIsDoneInTurnsAndOneThatPanicsHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTurns(t, 100)
+		s.Backend = closing{}
+		var done []string
+		for _, caller := range []string{"a", "a", "panics", "b"} {
+			go func() {
+				at, err := s.admit(caller)
+				if err == nil {
+					err = at.run(t.Context(), func() {
+						if caller == "panics" {
+							panic("x")
+						}
+						done = append(done, caller) // one at a time
+					})
+				}
+				if errors.Is(err, errPanic) != (caller == "panics") || caller != "panics" && err != nil {
+					t.Errorf("%s: %v", caller, err)
+				}
+			}()
+			synctest.Wait()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		at, err := s.admit("gone")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := at.run(ctx, func() { done = append(done, "gone") }); !errors.Is(err, context.Canceled) {
+			t.Errorf("who is gone: %v", err)
+		}
+		s.held()
+		synctest.Wait()
+		if got, want := fmt.Sprint(done), "[a b a]"; got != want || !s.idle() {
+			t.Errorf("done %v, want %v", got, want)
+		}
+		// What is closed does what is still asked of it, and keeps no goroutine.
+		for range 2 {
+			if err := s.close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.in(t.Context(), "first"); err != nil {
+			t.Fatal(err)
+		}
+		s.call(t.Context(), "then")
+		s.pass()
+		synctest.Wait()
+	})
 }
 
 func BenchmarkEnter(b *testing.B) {
 	s := newStore(Store{MaxInFlight: 64, MaxQueue: 64})
 	b.ReportAllocs()
 	for b.Loop() {
-		leave, err := s.enter(b.Context(), "caller")
-		if err != nil {
+		if err := s.in(b.Context(), "caller"); err != nil {
 			b.Fatal(err)
 		}
-		leave()
+		s.pass()
 	}
 }
