@@ -3,12 +3,14 @@ package service
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/jotsmith/jotsmith/service/quota"
@@ -92,5 +94,56 @@ func BenchmarkGateRefuses(b *testing.B) {
 		if through(b.Context(), g, mintMethod, answered) == nil {
 			b.Fatal("passed")
 		}
+	}
+}
+
+// as is a context of a call that comes from an address.
+func as(ctx context.Context, host string) context.Context {
+	return peer.NewContext(ctx, &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP(host)}})
+}
+
+func TestGateKeepsPlacesFromWhoeverHasMost(t *testing.T) {
+	g := newGate(100)
+	for _, step := range []struct {
+		party string
+		get   int64
+	}{{"flood", 67}, {"second", 22}, {"third", 8}, {"flood", 67}, {"fourth", 2}} {
+		for range 200 {
+			g.enter(step.party)
+		}
+		if got := g.shard(step.party).inside[step.party]; got != step.get {
+			t.Errorf("%s has %d calls under way, want %d", step.party, got, step.get)
+		}
+	}
+	for _, party := range []string{"flood", "second", "third", "fourth"} {
+		for g.shard(party).inside[party] > 0 {
+			g.leave(party)
+		}
+	}
+	if g.inside.Load() != 0 {
+		t.Errorf("%d are inside", g.inside.Load())
+	}
+	for i := range g.shards {
+		if n := len(g.shards[i].inside); n != 0 {
+			t.Errorf("%d parties are counted that have no call", n)
+		}
+	}
+}
+
+func TestGateCountsStrangersByAddress(t *testing.T) {
+	if a, b := partyOf(as(t.Context(), "192.0.2.1")), partyOf(as(t.Context(), "192.0.2.2")); a == b || a != "192.0.2.1" {
+		t.Errorf("%q and %q", a, b)
+	}
+	g := newGate(3)
+	err := through(as(t.Context(), "192.0.2.1"), g, mintMethod, func(ctx context.Context, _ any) (any, error) {
+		return nil, through(ctx, g, mintMethod, func(ctx context.Context, _ any) (any, error) {
+			if err := through(ctx, g, mintMethod, answered); status.Code(err) != codes.ResourceExhausted {
+				t.Errorf("the third of one address: %v", err)
+			}
+			return nil, through(as(ctx, "192.0.2.2"), g, mintMethod, answered)
+		})
+	})
+	if err != nil {
+		t.Errorf("another address: %v", err)
 	}
 }
