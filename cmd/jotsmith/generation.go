@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -39,6 +40,10 @@ type books struct {
 	minted   *ledger.Ledger
 	versions *rotation.Keeper // nil where no key has any
 	counted  *metrics.Metrics
+
+	// processors are those that the server may use: as many signatures are made
+	// at once in this process. 0 is one.
+	processors int
 }
 
 // openGeneration opens the key stores of a configuration, reads every key and
@@ -66,7 +71,7 @@ func openGeneration(ctx context.Context, cfg *config.Config, health *generationH
 			Backend:     backend,
 			Scheme:      scheme,
 			Metrics:     books.counted.Backend(name),
-			MaxInFlight: int(b.GetMaxInFlight()),
+			MaxInFlight: cmp.Or(int(b.GetMaxInFlight()), books.processors, 1),
 			MaxQueue:    int(b.GetMaxQueue()),
 			MinTime:     b.GetMinTime().AsDuration(),
 		}

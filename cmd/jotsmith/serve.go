@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -49,6 +50,14 @@ The server writes its log to standard error, a line for each call.`,
 // hundred tokens and takes a fifth of the processor. 400 costs 25 MiB.
 const gcPercent = 400
 
+// spareProcessors times as many threads as there are processors run Go code where
+// the environment sets no GOMAXPROCS. Go looks for what has come in over the
+// network when a thread has nothing else to do, or every 10 ms: with a signature
+// in each thread, nobody's call would be seen in time, however short his line.
+// Signatures have turns as many as there are processors, so with twice the
+// threads some are always free to look.
+const spareProcessors = 2
+
 func runServer(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -57,6 +66,9 @@ func runServer(ctx context.Context, file string, cfg *config.Config, log *slog.L
 	s, err := wire(ctx, file, cfg, false, log)
 	if err != nil {
 		return fail(exitConfig, err)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(spareProcessors * runtime.GOMAXPROCS(0))
 	}
 	return fail(exitFailure, s.serve(ctx, int(cfg.GetLimits().GetMaxConnections())))
 }

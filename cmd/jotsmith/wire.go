@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
@@ -70,7 +71,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *s
 		}
 		err = errors.Join(err, closeLog(records))
 	}()
-	outlive := books{records, minted, versions, counted}
+	outlive := books{records, minted, versions, counted, runtime.GOMAXPROCS(0)}
 	if first, err = openGeneration(ctx, cfg, keyHealth.next(), outlive, tokenKeys, log); err != nil {
 		return nil, err
 	}

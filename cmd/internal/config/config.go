@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -119,6 +120,7 @@ func sketch(name string, data []byte, checkURI func(string) error) (*Config, err
 const (
 	defaultMaxInFlight = 64
 	defaultMaxQueue    = 1024
+	defaultFileQueue   = 16384
 	defaultMinTime     = 100 * time.Millisecond
 	defaultTimeout     = 10 * time.Second
 	defaultConnections = 4096
@@ -137,8 +139,12 @@ const (
 
 func (c *Config) setDefaults() {
 	for _, b := range c.GetBackends() {
-		b.MaxInFlight = orDefault(b.GetMaxInFlight(), defaultMaxInFlight)
-		b.MaxQueue = orDefault(b.GetMaxQueue(), defaultMaxQueue)
+		if strings.HasPrefix(b.GetUri(), "file:") { // max_in_flight is the machine's
+			b.MaxQueue = orDefault(b.GetMaxQueue(), defaultFileQueue)
+		} else {
+			b.MaxInFlight = orDefault(b.GetMaxInFlight(), defaultMaxInFlight)
+			b.MaxQueue = orDefault(b.GetMaxQueue(), defaultMaxQueue)
+		}
 		if b.GetMinTime() == nil {
 			b.MinTime = durationpb.New(defaultMinTime)
 		}

@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 	want := &configv1.Config{
 		Listeners: []*configv1.Listener{{Kind: &configv1.Listener_Unix{Unix: &configv1.UnixListener{Path: "/run/jotsmith.sock", Mode: "0660"}}}},
 		Backends: map[string]*configv1.Backend{"files": {
-			Uri: "file:/etc/jotsmith/keys", MaxInFlight: 64, MaxQueue: 1024, MinTime: durationpb.New(100 * time.Millisecond),
+			Uri: "file:/etc/jotsmith/keys", MaxQueue: 16384, MinTime: durationpb.New(100 * time.Millisecond),
 		}},
 		Limits: &configv1.Limits{
 			RequestTimeout: durationpb.New(10 * time.Second), ShutdownGrace: durationpb.New(30 * time.Second),

@@ -1080,10 +1080,14 @@ type Backend struct {
 	//   - `pkcs11:token=prod?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/jotsmith/pin`,
 	//     a PKCS#11 token by its RFC 7512 URI (docs/backends/pkcs11.md)
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
-	// How many signatures may be under way in this store at once. Default: 64.
+	// How many signatures may be under way in this store at once. Default: 64, and
+	// for `file:`, whose signatures are made in the server itself, as many as there
+	// are processors.
 	MaxInFlight uint32 `protobuf:"varint,2,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// How many calls may wait for their turn beyond those. One more is refused
-	// with OVERLOADED. Default: 1024.
+	// with OVERLOADED, and so is one of a caller who has twice as many waiting as
+	// there are places left, so that others find some. Default: 1024, and 16384
+	// for `file:`.
 	MaxQueue uint32 `protobuf:"varint,3,opt,name=max_queue,json=maxQueue,proto3" json:"max_queue,omitempty"`
 	// The least time that a call must have left when its turn in the store
 	// comes; with less, no signature is spent. Default: 100ms, and nothing for
@@ -2619,7 +2623,8 @@ type Limits struct {
 	// How many WatchToken and WatchKeys streams one caller may have open. Default: 64.
 	MaxWatchesPerCaller uint32 `protobuf:"varint,6,opt,name=max_watches_per_caller,json=maxWatchesPerCaller,proto3" json:"max_watches_per_caller,omitempty"`
 	// How many calls may be under way at once, over all connections. One more is
-	// refused with OVERLOADED at once. Default: 16384.
+	// refused with OVERLOADED at once, and so is one of a caller who has twice as
+	// many as are left, so that others find places. Default: 16384.
 	MaxCalls uint32 `protobuf:"varint,8,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
 	// How many of them may be open in all. Default: 16384.
 	MaxWatches    uint32 `protobuf:"varint,7,opt,name=max_watches,json=maxWatches,proto3" json:"max_watches,omitempty"`
