@@ -28,6 +28,8 @@ type options struct {
 	slice  time.Duration
 	tokens int
 	write  string
+
+	overload time.Duration // each run of it; 0 is none
 }
 
 // benchmark is one run: a temporary directory, the built server and the
@@ -39,6 +41,7 @@ type benchmark struct {
 	binary    string
 	key       *ecdsa.PrivateKey
 	keyPEM    []byte // PKCS#8
+	ca        *authority
 	clientTLS *tls.Config
 	children  []*exec.Cmd
 	agents    []namedAgent
@@ -47,6 +50,7 @@ type benchmark struct {
 	held      []held
 	emulator  string // where the KMS emulator answers; empty if it is not installed
 	herd      *stampede
+	strains   []strain
 	notes     []string // what could not be measured, and why
 }
 
@@ -78,6 +82,9 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 		return err
 	}
 	if err := b.herdRun(ctx, progress); err != nil {
+		return err
+	}
+	if err := b.overloadRun(ctx, progress); err != nil {
 		return err
 	}
 	if err := b.finishAgents(); err != nil {

@@ -35,7 +35,7 @@ func (b *benchmark) addKept(ctx context.Context, server target) error {
 	parties := fmt.Sprintf(", Unix, %d callers", keptCallers)
 	echo := "bare echo of the same sizes" + parties
 	b.add(&row{section: section, name: echo, load: kept(tuned)})
-	b.add(&row{section: section, name: "MintToken of a kept token" + parties, load: kept(server), against: echo, bound: atLeast(0.9)})
+	b.add(&row{section: section, name: "MintToken of a kept token" + parties, load: kept(server), against: echo, bound: atLeast(0.95)})
 	b.add(&row{section: section, name: "MintToken of a kept token, the same, by CPU", load: kept(server), against: echo, byCPU: true})
 	b.add(&row{section: section, name: "bare default echo of the same sizes" + parties, load: kept(byDefault), against: echo})
 	return nil

@@ -44,7 +44,7 @@ func (b *benchmark) addKMS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, answer, err := b.startPiped(ctx, ready, self, nil, roleKMS, b.path("key.p8"))
+	_, answer, err := b.startPiped(ctx, ready, self, nil, roleKMS, b.path("key.p8"), "0s")
 	if err != nil {
 		return err
 	}
@@ -113,8 +113,9 @@ func (b *benchmark) startOnEmulator(ctx context.Context, name, endpoint string) 
 	return byUnix, err
 }
 
-// runKMS is kmsfake with the key in a file, until its input ends.
-func runKMS(keyFile string, in io.Reader, out io.Writer) error {
+// runKMS is kmsfake with the key in a file, each signature later by delay, until
+// its input ends.
+func runKMS(keyFile string, delay time.Duration, in io.Reader, out io.Writer) error {
 	text, err := os.ReadFile(keyFile) //nolint:gosec // the parent names it
 	if err != nil {
 		return err
@@ -134,6 +135,9 @@ func runKMS(keyFile string, in io.Reader, out io.Writer) error {
 	server, err := kmsfake.New()
 	if err != nil {
 		return err
+	}
+	if delay > 0 {
+		server.Inject(kmsfake.Fault{Operation: kmsfake.Sign, Delay: delay})
 	}
 	fmt.Fprintln(out, ready, server.URL(), server.AddKey(key))
 	_, err = io.Copy(io.Discard, in)

@@ -3,8 +3,8 @@
 // signature that it cannot do without. `make bench` runs it; docs/performance.md
 // shows a run and says how the figures are made.
 //
-//	go run ./cmd/internal/bench                            about four minutes
-//	go run ./cmd/internal/bench -quick                     half a minute, and less to rely on
+//	go run ./cmd/internal/bench                            about ten minutes
+//	go run ./cmd/internal/bench -quick                     a minute, and less to rely on
 //	go run ./cmd/internal/bench -only 'Unix|SoftHSM'       the rows whose names match
 //	go run ./cmd/internal/bench -write docs/performance.md put the table into the document
 //
@@ -48,6 +48,7 @@ func start(ctx context.Context, args []string) error {
 	flags.IntVar(&o.rounds, "rounds", 9, "samples of each row")
 	flags.DurationVar(&o.slice, "slice", 400*time.Millisecond, "length of a sample")
 	flags.IntVar(&o.tokens, "tokens", 1_000_000, "tokens of the memory run; 0 leaves it out")
+	flags.DurationVar(&o.overload, "overload", time.Minute, "length of each run under ten times the load; 0 leaves them out")
 	flags.StringVar(&o.write, "write", "", "put the tables into this Markdown file, between its bench marks")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -58,6 +59,7 @@ func start(ctx context.Context, args []string) error {
 	}
 	if o.quick {
 		o.rounds, o.slice, o.tokens = min(o.rounds, 3), min(o.slice, 150*time.Millisecond), min(o.tokens, 100_000)
+		o.overload = min(o.overload, 3*time.Second)
 	}
 	return run(ctx, o, os.Stdout, os.Stderr)
 }

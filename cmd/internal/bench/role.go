@@ -17,11 +17,12 @@ const (
 	roleGoSign  = "go-loop"     // MODULE SESSIONS
 	roleBackend = "backend"     // URI KEY-ID CALLERS
 	roleSDK     = "aws-sdk"     // ENDPOINT KEY-ID CALLERS
-	roleKMS     = "kms-fake"    // KEY-FILE
+	roleKMS     = "kms-fake"    // KEY-FILE DELAY
+	roleFlood   = "flood"       // ORDER
 )
 
 func isRole(arg string) bool {
-	return slices.Contains([]string{roleBare, roleCSign, roleGoSign, roleBackend, roleSDK, roleKMS}, arg)
+	return slices.Contains([]string{roleBare, roleCSign, roleGoSign, roleBackend, roleSDK, roleKMS, roleFlood}, arg)
 }
 
 // runRole plays a part until its input ends or ctx does.
@@ -35,8 +36,14 @@ func runRole(ctx context.Context, role string, args []string) error {
 		return runBare(ctx, args[0], args[1], "")
 	case role == roleBare && len(args) == 3:
 		return runBare(ctx, args[0], args[1], args[2])
-	case role == roleKMS && len(args) == 1:
-		return runKMS(args[0], os.Stdin, os.Stdout)
+	case role == roleKMS && len(args) == 2:
+		delay, err := time.ParseDuration(args[1])
+		if err != nil {
+			return err
+		}
+		return runKMS(args[0], delay, os.Stdin, os.Stdout)
+	case role == roleFlood && len(args) == 1:
+		return runFlood(ctx, args[0], os.Stdout)
 	case role == roleCSign && len(args) == 2:
 		return runLoop(ctx, openCLoop, args[0], number)
 	case role == roleGoSign && len(args) == 2:

@@ -25,7 +25,7 @@ listeners:
   - unix: {path: %q}
 %s
 backends:
-  store: {uri: %q}
+  store: {uri: %q%s}
 keys:
   key: {backend: store, id: %q, kid: bench-1}
 profiles:
@@ -50,7 +50,7 @@ grants:
   - name: bench
     callers:
       - unix: {uid: %d}
-      - mtls: {uri: %q}
+      - mtls: {uri_prefix: %q}
     profiles: [bench, reused]
 `
 
@@ -61,6 +61,7 @@ type store struct {
 	keyID string
 	env   []string // for the server, beside this process's
 	tls   bool     // listen on TCP too
+	more  string   // of its configuration, after a comma
 }
 
 // startServer builds a configuration for a store and starts the real server
@@ -75,7 +76,7 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 		tcp = fmt.Sprintf("  - tcp: {address: %q, certificate_file: %q, key_file: %q, client_ca_file: %q}\n",
 			address, b.path(serverCert), b.path(serverKey), b.path(caCert))
 	}
-	text := fmt.Sprintf(configuration, socket, tcp, s.uri, s.keyID, os.Getuid(), callerURI)
+	text := fmt.Sprintf(configuration, socket, tcp, s.uri, s.more, s.keyID, os.Getuid(), callerURI)
 	file := b.path(s.name + ".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return target{}, target{}, err
