@@ -108,7 +108,7 @@ Exit codes:
 		SilenceErrors: true,
 	}
 	group(root, newServe(), newToken(), newExec(), newCredential(), newProxy(), newInspect(), newProfile(), newConfig(), newKey(), newGrants(), newAudit(),
-		newDoctor(), newStatus(), newTop(), newReload(), newKill(), newEnable(), newVersion())
+		newDoctor(), newStatus(), newTop(), newBench(), newReload(), newKill(), newEnable(), newVersion())
 	return root
 }
 
