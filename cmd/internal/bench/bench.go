@@ -51,6 +51,7 @@ type benchmark struct {
 	emulator  string // where the KMS emulator answers; empty if it is not installed
 	herd      *stampede
 	strains   []strain
+	small     *small
 	notes     []string // what could not be measured, and why
 }
 
@@ -85,6 +86,9 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 		return err
 	}
 	if err := b.overloadRun(ctx, progress); err != nil {
+		return err
+	}
+	if err := b.smallRun(ctx, progress); err != nil {
 		return err
 	}
 	if err := b.finishAgents(); err != nil {

@@ -54,6 +54,8 @@ func TestEveryRowIsMeasured(t *testing.T) {
 		`7 of them beside one with 1024 calls .* 8 callers with 8 calls each, p99 +\d+\.\d\d +≤ 2\.00 `,
 		`8 callers who want 10 times as much of it +\d+ .* ≥ 0\.90 `,
 		`of those, refused with OVERLOADED +\d+ +\d+\.\d\d ms .* ≤ 1\.00 `,
+		`size, stripped, with all backends +\d+\.\d MiB +≤ 40\.0 MiB +(yes|no)`,
+		`start to the first token, key in a file +\d+\.\d\d ms +≤ 50\.00 ms +(yes|no)`,
 		`(?m)^4\d\d\d +\d+\.\d MiB +\d+$`,
 		`server +file descriptors +(\d+) +\d+ +yes`,
 		`backends/awskms +goroutines +\d+ +\d+ +yes`,

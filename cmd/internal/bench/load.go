@@ -36,17 +36,7 @@ func (t target) asking(profile string) target {
 func (t target) dial(ctx context.Context, connections int, more ...grpc.DialOption) ([]*grpc.ClientConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	creds := insecure.NewCredentials()
-	if t.tls != nil {
-		creds = credentials.NewTLS(t.tls)
-	}
-	options := append([]grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
-			MinConnectTimeout: dialLimit, // else the first try has no more than BaseDelay
-		}),
-	}, more...)
+	options := append(t.options(), more...)
 	conns := make([]*grpc.ClientConn, 0, connections)
 	for range connections {
 		conn, err := grpc.NewClient(t.address, options...)
@@ -60,6 +50,21 @@ func (t target) dial(ctx context.Context, connections int, more ...grpc.DialOpti
 		}
 	}
 	return conns, nil
+}
+
+// options are how the server is reached.
+func (t target) options() []grpc.DialOption {
+	creds := insecure.NewCredentials()
+	if t.tls != nil {
+		creds = credentials.NewTLS(t.tls)
+	}
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
+			MinConnectTimeout: dialLimit, // else the first try has no more than BaseDelay
+		}),
+	}
 }
 
 func hangUp(conns []*grpc.ClientConn) error {

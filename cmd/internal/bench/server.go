@@ -62,6 +62,8 @@ type store struct {
 	env   []string // for the server, beside this process's
 	tls   bool     // listen on TCP too
 	more  string   // of its configuration, after a comma
+
+	starting func() // called just before the process starts; nil calls nothing
 }
 
 // startServer builds a configuration for a store and starts the real server
@@ -84,6 +86,9 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 	// The server's log goes to /dev/null, so that its check says what is wrong.
 	if out, err := b.command(ctx, b.binary, s.env, "config", "check", file).CombinedOutput(); err != nil {
 		return target{}, target{}, fmt.Errorf("jotsmith config check: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	if s.starting != nil {
+		s.starting()
 	}
 	child, err := b.start(ctx, b.binary, s.env, "serve", "--config", file)
 	if err != nil {

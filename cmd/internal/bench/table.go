@@ -33,6 +33,9 @@ func (b *benchmark) tables() []table {
 	if len(b.strains) > 0 {
 		tables = append(tables, strainTable(b.strains))
 	}
+	if b.small != nil {
+		tables = append(tables, b.small.table())
+	}
 	if len(b.holdings) > 0 {
 		memory := table{title: "Memory of the server, from outside", header: []string{"tokens minted", "resident", "threads"}}
 		for _, h := range b.holdings {
