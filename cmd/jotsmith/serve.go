@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,11 +44,6 @@ The server writes its log to standard error, a line for each call.`,
 	return cmd
 }
 
-// gcPercent is the server's GOGC where the environment sets none. A signature
-// makes some sixty small objects; at the usual 100 the collector runs every few
-// hundred tokens and takes a fifth of the processor. 400 costs 25 MiB.
-const gcPercent = 400
-
 // spareProcessors times as many threads as there are processors run Go code where
 // the environment sets no GOMAXPROCS. Go looks for what has come in over the
 // network when a thread has nothing else to do, or every 10 ms: with a signature
@@ -59,9 +53,6 @@ const gcPercent = 400
 const spareProcessors = 2
 
 func runServer(ctx context.Context, file string, cfg *config.Config, log *slog.Logger) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	log.InfoContext(ctx, "starting", "version", versionText(), "config_generation", cfg.Generation)
 	s, err := wire(ctx, file, cfg, false, log)
 	if err != nil {
