@@ -120,7 +120,7 @@ func (f *benchFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 		}
 	}
 	if f.output == "text" {
-		fmt.Fprintf(stderr, "%s for tokens of %s, %s\n", f.words(), f.profile, f.duration)
+		fmt.Fprintf(stderr, "%s for tokens of %s for %s\n", f.words(), f.profile, f.duration)
 	}
 	result := sizing.Load{Callers: f.callers, Duration: f.duration, Rate: f.rate, Ask: ask, Name: nameOfFailure}.
 		Run(ctx, func(tokens int64, elapsed time.Duration) {
@@ -140,7 +140,7 @@ func (f *benchFlags) run(ctx context.Context, stdin io.Reader, stdout, stderr io
 }
 
 func (f *benchFlags) words() string {
-	asks := fmt.Sprintf("%d callers over %d connections ask", f.callers, f.connections)
+	asks := fmt.Sprintf("callers: %d, connections: %d, asking", f.callers, f.connections)
 	if f.rate > 0 {
 		asks += fmt.Sprintf(" %v times a second", f.rate)
 	}
