@@ -104,7 +104,7 @@ tools: $(tool-stamps) ## build the pinned tools into .cache/bin
 	@touch $@
 
 .PHONY: generate
-generate: .cache/tools/buf .cache/tools/protobuf ## write *.pb.go and the config file's JSON Schema from proto/
+generate: .cache/tools/buf .cache/tools/protobuf ## write what is generated from proto/: Go, the libraries of other languages, the config file's JSON Schema
 	deploy/tools/generate.sh
 
 .PHONY: check-generated

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -386,4 +387,11 @@ func TestABearerIsNeverSentInTheClear(t *testing.T) {
 		}
 		client.Close()
 	}
+}
+
+func reasonOf(err error) string {
+	if e, ok := errors.AsType[*jotsmith.Error](err); ok {
+		return e.Reason
+	}
+	return fmt.Sprint(err)
 }

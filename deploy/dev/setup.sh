@@ -59,6 +59,9 @@ deploy/dev/npm.sh oidc >/dev/null
 deploy/dev/npm.sh verifiers >/dev/null
 deploy/dev/npm.sh ascclient >/dev/null
 (cd deploy/dev/verifiers && go mod download)
+for run in clients/*/run; do
+	"$run" setup
+done
 
 # PyJWT, joserfc and grpcio in a virtual environment: verifiers of tokens that are
 # not ours and not in Go, and a caller in another language.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Writes what is generated from proto/jotsmith: *.pb.go beside each proto, the
-# config file's JSON Schema, and its reference. With --check it writes nothing
+# config file's JSON Schema, its reference, and the code of each client library that
+# says in its clients/LANG/run, `# generated: DIR`, where it has it. With --check it writes nothing
 # and fails when the working tree holds anything else than what would be
 # written.
 #
@@ -25,10 +26,24 @@ go build -o "$fresh/configdoc" ./cmd/internal/configdoc
 buf build --path proto/jotsmith/config --as-file-descriptor-set -o "$fresh/config.binpb"
 "$fresh/configdoc" page <"$fresh/config.binpb" >"$fresh/tree/$config_doc"
 
+# Of every other language, by its own pinned tools.
+generated=()
+for run in clients/*/run; do
+	dir=$(sed -n 's/^# generated: //p' "$run")
+	if [ -n "$dir" ]; then
+		generated+=("./$(dirname "$run")/$dir")
+		mkdir -p "$fresh/tree/${generated[-1]}"
+		"$run" generate "$fresh/tree/${generated[-1]}"
+	fi
+done
+
 # Both lists, so that the output of a proto that is gone counts as drift.
 {
 	(cd "$fresh/tree" && find . -type f)
 	find ./proto -name '*.pb.go'
+	if [ ${#generated[@]} -gt 0 ]; then
+		git ls-files -- "${generated[@]}" | sed 's,^,./,'
+	fi
 } | sort -u >"$fresh/files"
 
 drift=0

@@ -29,6 +29,9 @@ step "proto: compatible" deploy/tools/breaking.sh "${AGAINST-}" || true
 step "generated files are current" deploy/tools/generate.sh --check || true
 step "lint" make --no-print-directory lint-go || true
 step "go test" env CGO_ENABLED=1 go test -race -count=1 ./... || true
+for run in clients/*/run; do
+	step "${run%/run}" "$run" test || true
+done
 step "go test without cgo" make --no-print-directory test-nocgo || true
 step "cross builds" make --no-print-directory cross || true
 
