@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/httpjson"
 	"github.com/jotsmith/jotsmith/service/metrics"
 )
 
@@ -106,6 +108,25 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 		reflection.Register(server)
 	}
 	return server
+}
+
+// NewHTTPHandler returns what answers the unary calls of the same services in JSON
+// over HTTP, to the web pages of some origins too. A call passes all that it passes
+// over gRPC.
+func NewHTTPHandler(s *Service, origins []string, log *slog.Logger) http.Handler {
+	recovers := recoverUnary(log, s.Metrics)
+	return httpjson.New(httpjson.Config{
+		Services: []httpjson.Service{
+			{Desc: &jotsmithv1.TokenService_ServiceDesc, Impl: s},
+			{Desc: &jotsmithv1.ProfileService_ServiceDesc, Impl: s},
+			{Desc: &jotsmithv1.KeyService_ServiceDesc, Impl: s},
+		},
+		Intercept: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			return recovers(ctx, req, info, func(ctx context.Context, req any) (any, error) { return s.gate.unary(ctx, req, info, handler) })
+		},
+		Origins: origins,
+		Domain:  Domain,
+	})
 }
 
 // onPanic turns a panic into one INTERNAL error.

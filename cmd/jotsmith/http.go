@@ -8,6 +8,12 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	configv1 "github.com/jotsmith/jotsmith/proto/jotsmith/config/v1"
+	"github.com/jotsmith/jotsmith/service"
+	"github.com/jotsmith/jotsmith/service/httpjson"
 )
 
 // protocol is what answers on a listener: a *grpc.Server, or an httpServer.
@@ -21,7 +27,7 @@ type protocol interface {
 }
 
 // The bounds of one HTTP connection. The requests have no bodies that anybody
-// wants, and what is answered is small.
+// wants, but for those of calls, and what is answered is small.
 const (
 	httpHeaderTime = 5 * time.Second  // from a request's first byte to the end of its headers
 	httpReadTime   = 10 * time.Second // to the end of its body
@@ -35,6 +41,26 @@ const (
 type httpServer struct {
 	server   *http.Server
 	shutdown func() // without a limit of its own: Stop ends it
+}
+
+// newCallServer returns a server of calls in JSON, whose callers the credentials make
+// known. longest is how long a call may take.
+func newCallServer(ctx context.Context, svc *service.Service, calls *configv1.HttpCalls, creds credentials.TransportCredentials, longest time.Duration, log *slog.Logger) *callServer {
+	h := newHTTPServer(ctx, nil, log)
+	h.server.Handler = recovering(service.NewHTTPHandler(svc, calls.GetAllowedOrigins(), log), log)
+	h.server.ConnContext = httpjson.ConnContext
+	h.server.WriteTimeout = httpReadTime + longest + httpWriteTime // it begins with a request's headers
+	return &callServer{h, creds}
+}
+
+type callServer struct {
+	*httpServer
+	creds credentials.TransportCredentials
+}
+
+// Serve answers until the server stops.
+func (s *callServer) Serve(l net.Listener) error {
+	return s.httpServer.Serve(httpjson.Listen(l, s.creds))
 }
 
 // newHTTPServer returns a server of handler. Requests have the values of ctx

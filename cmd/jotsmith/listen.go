@@ -67,6 +67,8 @@ func describeSocket(u *configv1.UnixListener) (address, error) {
 // credentialsOf says how the callers of a listener are known.
 func credentialsOf(l *configv1.Listener, trust *authn.Trust) credentials.TransportCredentials {
 	switch {
+	case trust != nil && l.GetHttp() != nil:
+		return trust.HTTPCredentials()
 	case l.GetUnix() != nil:
 		return authn.UnixCredentials()
 	case l.GetTcp().GetPlaintextLoopback():

@@ -75,7 +75,7 @@ func TestReadmeSnippets(t *testing.T) {
 	if len(tokens) < 3 {
 		t.Errorf("%d tokens in:\n%s", len(tokens), out)
 	}
-	for _, want := range []string{"jotsmith.yaml is fine", `"GET /v1/apps"`, `"verified": "yes, by key 2X9R4HXF34"`, `"msg":"stopping"`} {
+	for _, want := range []string{"jotsmith.yaml is fine", `{"token":"eyJ`, `"GET /v1/apps"`, `"verified": "yes, by key 2X9R4HXF34"`, `"msg":"stopping"`} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %s in:\n%s", want, out)
 		}

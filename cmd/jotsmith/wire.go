@@ -118,14 +118,20 @@ func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *s
 		if l.GetTcp().GetPlaintextLoopback() {
 			log.WarnContext(ctx, "in plaintext, any process on this machine can be a caller, and whatever one of them passes on", "address", address.String())
 		}
-		grpcServer := service.NewServer(svc, service.ServerConfig{
-			Credentials: credentialsOf(l, trust),
-			MaxStreams:  limits.GetMaxStreamsPerConnection(),
-			Reflection:  cfg.GetReflection(),
-			Health:      keyHealth.server,
-			Log:         log,
-		})
-		s.listeners = append(s.listeners, &listener{address: address, server: grpcServer})
+		creds := credentialsOf(l, trust)
+		var answers protocol
+		if l.GetHttp() != nil {
+			answers = newCallServer(ctx, svc, l.GetHttp(), creds, limits.GetRequestTimeout().AsDuration(), log)
+		} else {
+			answers = service.NewServer(svc, service.ServerConfig{
+				Credentials: creds,
+				MaxStreams:  limits.GetMaxStreamsPerConnection(),
+				Reflection:  cfg.GetReflection(),
+				Health:      keyHealth.server,
+				Log:         log,
+			})
+		}
+		s.listeners = append(s.listeners, &listener{address: address, server: answers})
 		s.reloader.trusts = append(s.reloader.trusts, trust)
 	}
 	if p := cfg.GetPublish(); p.GetAddress() != "" {

@@ -81,11 +81,25 @@ func (t *Trust) Certificate() *x509.Certificate { return t.current.Load().Certif
 // their client certificates. Sessions are not resumed, so that every connection
 // is checked against the CAs of its time (CVE-2025-68121).
 func (t *Trust) Credentials() credentials.TransportCredentials {
+	return t.credentials(func(config *tls.Config) *tls.Config { return config })
+}
+
+// HTTPCredentials are the same for HTTP/1.1, in which a client is answered who
+// speaks HTTP/2 too.
+func (t *Trust) HTTPCredentials() credentials.TransportCredentials {
+	return t.credentials(func(config *tls.Config) *tls.Config {
+		config = config.Clone()
+		config.NextProtos = []string{"http/1.1"}
+		return config
+	})
+}
+
+func (t *Trust) credentials(speaking func(*tls.Config) *tls.Config) credentials.TransportCredentials {
 	return tlsCredentials{
 		TransportCredentials: credentials.NewTLS(&tls.Config{
 			MinVersion: tls.VersionTLS13,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-				return t.current.Load().config, nil
+				return speaking(t.current.Load().config), nil
 			},
 			SessionTicketsDisabled: true,
 		}),

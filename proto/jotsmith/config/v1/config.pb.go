@@ -737,7 +737,10 @@ type Listener struct {
 	//
 	//	*Listener_Unix
 	//	*Listener_Tcp
-	Kind          isListener_Kind `protobuf_oneof:"kind"`
+	Kind isListener_Kind `protobuf_oneof:"kind"`
+	// To answer here in JSON over HTTP/1.1 (docs/http.md), and not gRPC: `http: {}`.
+	// Callers are known as they are over gRPC. Default: gRPC.
+	Http          *HttpCalls `protobuf:"bytes,3,opt,name=http,proto3" json:"http,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +800,13 @@ func (x *Listener) GetTcp() *TcpListener {
 	return nil
 }
 
+func (x *Listener) GetHttp() *HttpCalls {
+	if x != nil {
+		return x.Http
+	}
+	return nil
+}
+
 type isListener_Kind interface {
 	isListener_Kind()
 }
@@ -815,6 +825,55 @@ func (*Listener_Unix) isListener_Kind() {}
 
 func (*Listener_Tcp) isListener_Kind() {}
 
+// HttpCalls says how a listener answers in JSON over HTTP.
+type HttpCalls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The origins whose web pages may call, as in `https://console.example`: a scheme,
+	// a host and a port if it is not the scheme's, without a slash behind. A page of
+	// such an origin can do whatever the grants of the caller let him do whose browser
+	// shows it. Default: none, and every request that a web page sends is refused.
+	AllowedOrigins []string `protobuf:"bytes,1,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HttpCalls) Reset() {
+	*x = HttpCalls{}
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpCalls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpCalls) ProtoMessage() {}
+
+func (x *HttpCalls) ProtoReflect() protoreflect.Message {
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpCalls.ProtoReflect.Descriptor instead.
+func (*HttpCalls) Descriptor() ([]byte, []int) {
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *HttpCalls) GetAllowedOrigins() []string {
+	if x != nil {
+		return x.AllowedOrigins
+	}
+	return nil
+}
+
 // UnixListener is a Unix domain socket.
 type UnixListener struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -830,7 +889,7 @@ type UnixListener struct {
 
 func (x *UnixListener) Reset() {
 	*x = UnixListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +901,7 @@ func (x *UnixListener) String() string {
 func (*UnixListener) ProtoMessage() {}
 
 func (x *UnixListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[8]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +914,7 @@ func (x *UnixListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixListener.ProtoReflect.Descriptor instead.
 func (*UnixListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{8}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UnixListener) GetPath() string {
@@ -911,7 +970,7 @@ type TcpListener struct {
 
 func (x *TcpListener) Reset() {
 	*x = TcpListener{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +982,7 @@ func (x *TcpListener) String() string {
 func (*TcpListener) ProtoMessage() {}
 
 func (x *TcpListener) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[9]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +995,7 @@ func (x *TcpListener) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpListener.ProtoReflect.Descriptor instead.
 func (*TcpListener) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TcpListener) GetAddress() string {
@@ -1014,7 +1073,7 @@ type Spiffe struct {
 
 func (x *Spiffe) Reset() {
 	*x = Spiffe{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1085,7 @@ func (x *Spiffe) String() string {
 func (*Spiffe) ProtoMessage() {}
 
 func (x *Spiffe) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[10]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1098,7 @@ func (x *Spiffe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spiffe.ProtoReflect.Descriptor instead.
 func (*Spiffe) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Spiffe) GetWorkloadApi() string {
@@ -1099,7 +1158,7 @@ type Backend struct {
 
 func (x *Backend) Reset() {
 	*x = Backend{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1170,7 @@ func (x *Backend) String() string {
 func (*Backend) ProtoMessage() {}
 
 func (x *Backend) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[11]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1183,7 @@ func (x *Backend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Backend.ProtoReflect.Descriptor instead.
 func (*Backend) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Backend) GetUri() string {
@@ -1199,7 +1258,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1270,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[12]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1283,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Key) GetBackend() string {
@@ -1303,7 +1362,7 @@ type KeyVersion struct {
 
 func (x *KeyVersion) Reset() {
 	*x = KeyVersion{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1374,7 @@ func (x *KeyVersion) String() string {
 func (*KeyVersion) ProtoMessage() {}
 
 func (x *KeyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[13]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1387,7 @@ func (x *KeyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
 func (*KeyVersion) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *KeyVersion) GetBackend() string {
@@ -1385,7 +1444,7 @@ type Rotation struct {
 
 func (x *Rotation) Reset() {
 	*x = Rotation{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1456,7 @@ func (x *Rotation) String() string {
 func (*Rotation) ProtoMessage() {}
 
 func (x *Rotation) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[14]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1469,7 @@ func (x *Rotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
 func (*Rotation) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Rotation) GetVerifierCache() *durationpb.Duration {
@@ -1440,7 +1499,7 @@ type KeyMember struct {
 
 func (x *KeyMember) Reset() {
 	*x = KeyMember{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1511,7 @@ func (x *KeyMember) String() string {
 func (*KeyMember) ProtoMessage() {}
 
 func (x *KeyMember) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[15]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1524,7 @@ func (x *KeyMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyMember.ProtoReflect.Descriptor instead.
 func (*KeyMember) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KeyMember) GetBackend() string {
@@ -1543,7 +1602,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1614,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[16]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1627,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Profile) GetKey() string {
@@ -1706,7 +1765,7 @@ type Reuse struct {
 
 func (x *Reuse) Reset() {
 	*x = Reuse{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1777,7 @@ func (x *Reuse) String() string {
 func (*Reuse) ProtoMessage() {}
 
 func (x *Reuse) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[17]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1790,7 @@ func (x *Reuse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reuse.ProtoReflect.Descriptor instead.
 func (*Reuse) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Reuse) GetMode() string {
@@ -1778,7 +1837,7 @@ type ClaimRule struct {
 
 func (x *ClaimRule) Reset() {
 	*x = ClaimRule{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +1849,7 @@ func (x *ClaimRule) String() string {
 func (*ClaimRule) ProtoMessage() {}
 
 func (x *ClaimRule) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[18]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +1862,7 @@ func (x *ClaimRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRule.ProtoReflect.Descriptor instead.
 func (*ClaimRule) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClaimRule) GetSource() isClaimRule_Source {
@@ -1964,7 +2023,7 @@ type CallerValue struct {
 
 func (x *CallerValue) Reset() {
 	*x = CallerValue{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2035,7 @@ func (x *CallerValue) String() string {
 func (*CallerValue) ProtoMessage() {}
 
 func (x *CallerValue) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[19]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2048,7 @@ func (x *CallerValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerValue.ProtoReflect.Descriptor instead.
 func (*CallerValue) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CallerValue) GetType() string {
@@ -2083,7 +2142,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2154,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[20]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2167,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Grant) GetName() string {
@@ -2173,7 +2232,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2244,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[21]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2257,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Quota) GetPerMinute() uint32 {
@@ -2233,7 +2292,7 @@ type CallerMatch struct {
 
 func (x *CallerMatch) Reset() {
 	*x = CallerMatch{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2304,7 @@ func (x *CallerMatch) String() string {
 func (*CallerMatch) ProtoMessage() {}
 
 func (x *CallerMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[22]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2317,7 @@ func (x *CallerMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerMatch.ProtoReflect.Descriptor instead.
 func (*CallerMatch) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CallerMatch) GetIdentity() isCallerMatch_Identity {
@@ -2358,7 +2417,7 @@ type OidcCaller struct {
 
 func (x *OidcCaller) Reset() {
 	*x = OidcCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2429,7 @@ func (x *OidcCaller) String() string {
 func (*OidcCaller) ProtoMessage() {}
 
 func (x *OidcCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[23]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2442,7 @@ func (x *OidcCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OidcCaller.ProtoReflect.Descriptor instead.
 func (*OidcCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OidcCaller) GetIssuer() string {
@@ -2437,7 +2496,7 @@ type UnixCaller struct {
 
 func (x *UnixCaller) Reset() {
 	*x = UnixCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2508,7 @@ func (x *UnixCaller) String() string {
 func (*UnixCaller) ProtoMessage() {}
 
 func (x *UnixCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[24]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2521,7 @@ func (x *UnixCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnixCaller.ProtoReflect.Descriptor instead.
 func (*UnixCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{24}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UnixCaller) GetUid() uint32 {
@@ -2500,7 +2559,7 @@ type MtlsCaller struct {
 
 func (x *MtlsCaller) Reset() {
 	*x = MtlsCaller{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2571,7 @@ func (x *MtlsCaller) String() string {
 func (*MtlsCaller) ProtoMessage() {}
 
 func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[25]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2584,7 @@ func (x *MtlsCaller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MtlsCaller.ProtoReflect.Descriptor instead.
 func (*MtlsCaller) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{25}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MtlsCaller) GetSan() isMtlsCaller_San {
@@ -2634,7 +2693,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[26]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2705,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[26]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2718,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{26}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Limits) GetRequestTimeout() *durationpb.Duration {
@@ -2732,7 +2791,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[27]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +2803,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_jotsmith_config_v1_config_proto_msgTypes[27]
+	mi := &file_jotsmith_config_v1_config_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +2816,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{27}
+	return file_jotsmith_config_v1_config_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Log) GetLevel() string {
@@ -2855,11 +2914,14 @@ const file_jotsmith_config_v1_config_proto_rawDesc = "" +
 	"\x0fPublishedIssuer\x12%\n" +
 	"\x03url\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x18\x80\x042\t^https://R\x03url\x12\x1e\n" +
 	"\x04keys\x18\x02 \x03(\tB\n" +
-	"\xbaH\a\x92\x01\x04\x10@\x18\x01R\x04keys\"\x86\x01\n" +
+	"\xbaH\a\x92\x01\x04\x10@\x18\x01R\x04keys\"\xb9\x01\n" +
 	"\bListener\x126\n" +
 	"\x04unix\x18\x01 \x01(\v2 .jotsmith.config.v1.UnixListenerH\x00R\x04unix\x123\n" +
-	"\x03tcp\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.TcpListenerH\x00R\x03tcpB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"[\n" +
+	"\x03tcp\x18\x02 \x01(\v2\x1f.jotsmith.config.v1.TcpListenerH\x00R\x03tcp\x121\n" +
+	"\x04http\x18\x03 \x01(\v2\x1d.jotsmith.config.v1.HttpCallsR\x04httpB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"a\n" +
+	"\tHttpCalls\x12T\n" +
+	"\x0fallowed_origins\x18\x01 \x03(\tB+\xbaH(\x92\x01%\x10@\x18\x01\"\x1fr\x1d2\x1b^https?://[a-z0-9.:\\[\\]-]+$R\x0eallowedOrigins\"[\n" +
 	"\fUnixListener\x12\x1f\n" +
 	"\x04path\x18\x01 \x01(\tB\v\xbaH\br\x06(h2\x02^/R\x04path\x12*\n" +
 	"\x04mode\x18\x02 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^0?[0-7]{3}$R\x04mode\"\xec\x02\n" +
@@ -3066,7 +3128,7 @@ func file_jotsmith_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_jotsmith_config_v1_config_proto_rawDescData
 }
 
-var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_jotsmith_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Config)(nil),              // 0: jotsmith.config.v1.Config
 	(*Metrics)(nil),             // 1: jotsmith.config.v1.Metrics
@@ -3076,103 +3138,105 @@ var file_jotsmith_config_v1_config_proto_goTypes = []any{
 	(*Publish)(nil),             // 5: jotsmith.config.v1.Publish
 	(*PublishedIssuer)(nil),     // 6: jotsmith.config.v1.PublishedIssuer
 	(*Listener)(nil),            // 7: jotsmith.config.v1.Listener
-	(*UnixListener)(nil),        // 8: jotsmith.config.v1.UnixListener
-	(*TcpListener)(nil),         // 9: jotsmith.config.v1.TcpListener
-	(*Spiffe)(nil),              // 10: jotsmith.config.v1.Spiffe
-	(*Backend)(nil),             // 11: jotsmith.config.v1.Backend
-	(*Key)(nil),                 // 12: jotsmith.config.v1.Key
-	(*KeyVersion)(nil),          // 13: jotsmith.config.v1.KeyVersion
-	(*Rotation)(nil),            // 14: jotsmith.config.v1.Rotation
-	(*KeyMember)(nil),           // 15: jotsmith.config.v1.KeyMember
-	(*Profile)(nil),             // 16: jotsmith.config.v1.Profile
-	(*Reuse)(nil),               // 17: jotsmith.config.v1.Reuse
-	(*ClaimRule)(nil),           // 18: jotsmith.config.v1.ClaimRule
-	(*CallerValue)(nil),         // 19: jotsmith.config.v1.CallerValue
-	(*Grant)(nil),               // 20: jotsmith.config.v1.Grant
-	(*Quota)(nil),               // 21: jotsmith.config.v1.Quota
-	(*CallerMatch)(nil),         // 22: jotsmith.config.v1.CallerMatch
-	(*OidcCaller)(nil),          // 23: jotsmith.config.v1.OidcCaller
-	(*UnixCaller)(nil),          // 24: jotsmith.config.v1.UnixCaller
-	(*MtlsCaller)(nil),          // 25: jotsmith.config.v1.MtlsCaller
-	(*Limits)(nil),              // 26: jotsmith.config.v1.Limits
-	(*Log)(nil),                 // 27: jotsmith.config.v1.Log
-	nil,                         // 28: jotsmith.config.v1.Config.BackendsEntry
-	nil,                         // 29: jotsmith.config.v1.Config.KeysEntry
-	nil,                         // 30: jotsmith.config.v1.Config.ProfilesEntry
-	nil,                         // 31: jotsmith.config.v1.Config.IssuersEntry
-	nil,                         // 32: jotsmith.config.v1.Profile.ClaimsEntry
-	nil,                         // 33: jotsmith.config.v1.Profile.HeaderEntry
-	nil,                         // 34: jotsmith.config.v1.Grant.ClaimsEntry
-	nil,                         // 35: jotsmith.config.v1.OidcCaller.ClaimsEntry
-	nil,                         // 36: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	(*durationpb.Duration)(nil), // 37: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 38: google.protobuf.Value
+	(*HttpCalls)(nil),           // 8: jotsmith.config.v1.HttpCalls
+	(*UnixListener)(nil),        // 9: jotsmith.config.v1.UnixListener
+	(*TcpListener)(nil),         // 10: jotsmith.config.v1.TcpListener
+	(*Spiffe)(nil),              // 11: jotsmith.config.v1.Spiffe
+	(*Backend)(nil),             // 12: jotsmith.config.v1.Backend
+	(*Key)(nil),                 // 13: jotsmith.config.v1.Key
+	(*KeyVersion)(nil),          // 14: jotsmith.config.v1.KeyVersion
+	(*Rotation)(nil),            // 15: jotsmith.config.v1.Rotation
+	(*KeyMember)(nil),           // 16: jotsmith.config.v1.KeyMember
+	(*Profile)(nil),             // 17: jotsmith.config.v1.Profile
+	(*Reuse)(nil),               // 18: jotsmith.config.v1.Reuse
+	(*ClaimRule)(nil),           // 19: jotsmith.config.v1.ClaimRule
+	(*CallerValue)(nil),         // 20: jotsmith.config.v1.CallerValue
+	(*Grant)(nil),               // 21: jotsmith.config.v1.Grant
+	(*Quota)(nil),               // 22: jotsmith.config.v1.Quota
+	(*CallerMatch)(nil),         // 23: jotsmith.config.v1.CallerMatch
+	(*OidcCaller)(nil),          // 24: jotsmith.config.v1.OidcCaller
+	(*UnixCaller)(nil),          // 25: jotsmith.config.v1.UnixCaller
+	(*MtlsCaller)(nil),          // 26: jotsmith.config.v1.MtlsCaller
+	(*Limits)(nil),              // 27: jotsmith.config.v1.Limits
+	(*Log)(nil),                 // 28: jotsmith.config.v1.Log
+	nil,                         // 29: jotsmith.config.v1.Config.BackendsEntry
+	nil,                         // 30: jotsmith.config.v1.Config.KeysEntry
+	nil,                         // 31: jotsmith.config.v1.Config.ProfilesEntry
+	nil,                         // 32: jotsmith.config.v1.Config.IssuersEntry
+	nil,                         // 33: jotsmith.config.v1.Profile.ClaimsEntry
+	nil,                         // 34: jotsmith.config.v1.Profile.HeaderEntry
+	nil,                         // 35: jotsmith.config.v1.Grant.ClaimsEntry
+	nil,                         // 36: jotsmith.config.v1.OidcCaller.ClaimsEntry
+	nil,                         // 37: jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	(*durationpb.Duration)(nil), // 38: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 39: google.protobuf.Value
 }
 var file_jotsmith_config_v1_config_proto_depIdxs = []int32{
 	7,  // 0: jotsmith.config.v1.Config.listeners:type_name -> jotsmith.config.v1.Listener
-	28, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
-	29, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
-	30, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
-	20, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
-	26, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
-	27, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
-	31, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
+	29, // 1: jotsmith.config.v1.Config.backends:type_name -> jotsmith.config.v1.Config.BackendsEntry
+	30, // 2: jotsmith.config.v1.Config.keys:type_name -> jotsmith.config.v1.Config.KeysEntry
+	31, // 3: jotsmith.config.v1.Config.profiles:type_name -> jotsmith.config.v1.Config.ProfilesEntry
+	21, // 4: jotsmith.config.v1.Config.grants:type_name -> jotsmith.config.v1.Grant
+	27, // 5: jotsmith.config.v1.Config.limits:type_name -> jotsmith.config.v1.Limits
+	28, // 6: jotsmith.config.v1.Config.log:type_name -> jotsmith.config.v1.Log
+	32, // 7: jotsmith.config.v1.Config.issuers:type_name -> jotsmith.config.v1.Config.IssuersEntry
 	3,  // 8: jotsmith.config.v1.Config.audit:type_name -> jotsmith.config.v1.Audit
 	4,  // 9: jotsmith.config.v1.Config.admin:type_name -> jotsmith.config.v1.Admin
 	1,  // 10: jotsmith.config.v1.Config.metrics:type_name -> jotsmith.config.v1.Metrics
 	5,  // 11: jotsmith.config.v1.Config.publish:type_name -> jotsmith.config.v1.Publish
-	8,  // 12: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
-	37, // 13: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
-	37, // 14: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
-	37, // 15: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
+	9,  // 12: jotsmith.config.v1.Metrics.unix:type_name -> jotsmith.config.v1.UnixListener
+	38, // 13: jotsmith.config.v1.Issuer.min_refresh:type_name -> google.protobuf.Duration
+	38, // 14: jotsmith.config.v1.Issuer.max_stale:type_name -> google.protobuf.Duration
+	38, // 15: jotsmith.config.v1.Audit.checkpoint_interval:type_name -> google.protobuf.Duration
 	6,  // 16: jotsmith.config.v1.Publish.issuers:type_name -> jotsmith.config.v1.PublishedIssuer
-	8,  // 17: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
-	9,  // 18: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
-	10, // 19: jotsmith.config.v1.TcpListener.spiffe:type_name -> jotsmith.config.v1.Spiffe
-	37, // 20: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
-	37, // 21: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
-	15, // 22: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
-	13, // 23: jotsmith.config.v1.Key.versions:type_name -> jotsmith.config.v1.KeyVersion
-	14, // 24: jotsmith.config.v1.Key.rotation:type_name -> jotsmith.config.v1.Rotation
-	15, // 25: jotsmith.config.v1.KeyVersion.members:type_name -> jotsmith.config.v1.KeyMember
-	37, // 26: jotsmith.config.v1.Rotation.verifier_cache:type_name -> google.protobuf.Duration
-	37, // 27: jotsmith.config.v1.Rotation.every:type_name -> google.protobuf.Duration
-	32, // 28: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
-	37, // 29: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
-	37, // 30: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
-	37, // 31: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
-	33, // 32: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
-	37, // 33: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
-	37, // 34: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
-	17, // 35: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
-	37, // 36: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
-	37, // 37: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
-	38, // 38: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
-	19, // 39: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
-	19, // 40: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
-	22, // 41: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
-	34, // 42: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
-	37, // 43: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
-	21, // 44: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
-	24, // 45: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
-	25, // 46: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
-	23, // 47: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
-	35, // 48: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
-	36, // 49: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
-	37, // 50: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
-	37, // 51: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
-	11, // 52: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
-	12, // 53: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
-	16, // 54: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
-	2,  // 55: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
-	18, // 56: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	18, // 57: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
-	19, // 58: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	9,  // 17: jotsmith.config.v1.Listener.unix:type_name -> jotsmith.config.v1.UnixListener
+	10, // 18: jotsmith.config.v1.Listener.tcp:type_name -> jotsmith.config.v1.TcpListener
+	8,  // 19: jotsmith.config.v1.Listener.http:type_name -> jotsmith.config.v1.HttpCalls
+	11, // 20: jotsmith.config.v1.TcpListener.spiffe:type_name -> jotsmith.config.v1.Spiffe
+	38, // 21: jotsmith.config.v1.Spiffe.start_timeout:type_name -> google.protobuf.Duration
+	38, // 22: jotsmith.config.v1.Backend.min_time:type_name -> google.protobuf.Duration
+	16, // 23: jotsmith.config.v1.Key.members:type_name -> jotsmith.config.v1.KeyMember
+	14, // 24: jotsmith.config.v1.Key.versions:type_name -> jotsmith.config.v1.KeyVersion
+	15, // 25: jotsmith.config.v1.Key.rotation:type_name -> jotsmith.config.v1.Rotation
+	16, // 26: jotsmith.config.v1.KeyVersion.members:type_name -> jotsmith.config.v1.KeyMember
+	38, // 27: jotsmith.config.v1.Rotation.verifier_cache:type_name -> google.protobuf.Duration
+	38, // 28: jotsmith.config.v1.Rotation.every:type_name -> google.protobuf.Duration
+	33, // 29: jotsmith.config.v1.Profile.claims:type_name -> jotsmith.config.v1.Profile.ClaimsEntry
+	38, // 30: jotsmith.config.v1.Profile.default_ttl:type_name -> google.protobuf.Duration
+	38, // 31: jotsmith.config.v1.Profile.max_ttl:type_name -> google.protobuf.Duration
+	38, // 32: jotsmith.config.v1.Profile.backdate:type_name -> google.protobuf.Duration
+	34, // 33: jotsmith.config.v1.Profile.header:type_name -> jotsmith.config.v1.Profile.HeaderEntry
+	38, // 34: jotsmith.config.v1.Profile.max_lifetime:type_name -> google.protobuf.Duration
+	38, // 35: jotsmith.config.v1.Profile.max_age:type_name -> google.protobuf.Duration
+	18, // 36: jotsmith.config.v1.Profile.reuse:type_name -> jotsmith.config.v1.Reuse
+	38, // 37: jotsmith.config.v1.Reuse.min_age:type_name -> google.protobuf.Duration
+	38, // 38: jotsmith.config.v1.Reuse.grid:type_name -> google.protobuf.Duration
+	39, // 39: jotsmith.config.v1.ClaimRule.fixed:type_name -> google.protobuf.Value
+	20, // 40: jotsmith.config.v1.ClaimRule.caller:type_name -> jotsmith.config.v1.CallerValue
+	20, // 41: jotsmith.config.v1.ClaimRule.configured:type_name -> jotsmith.config.v1.CallerValue
+	23, // 42: jotsmith.config.v1.Grant.callers:type_name -> jotsmith.config.v1.CallerMatch
+	35, // 43: jotsmith.config.v1.Grant.claims:type_name -> jotsmith.config.v1.Grant.ClaimsEntry
+	38, // 44: jotsmith.config.v1.Grant.max_ttl:type_name -> google.protobuf.Duration
+	22, // 45: jotsmith.config.v1.Grant.quota:type_name -> jotsmith.config.v1.Quota
+	25, // 46: jotsmith.config.v1.CallerMatch.unix:type_name -> jotsmith.config.v1.UnixCaller
+	26, // 47: jotsmith.config.v1.CallerMatch.mtls:type_name -> jotsmith.config.v1.MtlsCaller
+	24, // 48: jotsmith.config.v1.CallerMatch.oidc:type_name -> jotsmith.config.v1.OidcCaller
+	36, // 49: jotsmith.config.v1.OidcCaller.claims:type_name -> jotsmith.config.v1.OidcCaller.ClaimsEntry
+	37, // 50: jotsmith.config.v1.OidcCaller.claim_patterns:type_name -> jotsmith.config.v1.OidcCaller.ClaimPatternsEntry
+	38, // 51: jotsmith.config.v1.Limits.request_timeout:type_name -> google.protobuf.Duration
+	38, // 52: jotsmith.config.v1.Limits.shutdown_grace:type_name -> google.protobuf.Duration
+	12, // 53: jotsmith.config.v1.Config.BackendsEntry.value:type_name -> jotsmith.config.v1.Backend
+	13, // 54: jotsmith.config.v1.Config.KeysEntry.value:type_name -> jotsmith.config.v1.Key
+	17, // 55: jotsmith.config.v1.Config.ProfilesEntry.value:type_name -> jotsmith.config.v1.Profile
+	2,  // 56: jotsmith.config.v1.Config.IssuersEntry.value:type_name -> jotsmith.config.v1.Issuer
+	19, // 57: jotsmith.config.v1.Profile.ClaimsEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	19, // 58: jotsmith.config.v1.Profile.HeaderEntry.value:type_name -> jotsmith.config.v1.ClaimRule
+	20, // 59: jotsmith.config.v1.Grant.ClaimsEntry.value:type_name -> jotsmith.config.v1.CallerValue
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_jotsmith_config_v1_config_proto_init() }
@@ -3188,9 +3252,9 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*Listener_Unix)(nil),
 		(*Listener_Tcp)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[12].OneofWrappers = []any{}
 	file_jotsmith_config_v1_config_proto_msgTypes[13].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[18].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[14].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{
 		(*ClaimRule_Fixed)(nil),
 		(*ClaimRule_Caller)(nil),
 		(*ClaimRule_Computed)(nil),
@@ -3198,15 +3262,15 @@ func file_jotsmith_config_v1_config_proto_init() {
 		(*ClaimRule_Template)(nil),
 		(*ClaimRule_Forbidden)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[19].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[22].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[20].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[23].OneofWrappers = []any{
 		(*CallerMatch_Unix)(nil),
 		(*CallerMatch_Mtls)(nil),
 		(*CallerMatch_Oidc)(nil),
 		(*CallerMatch_Loopback)(nil),
 	}
-	file_jotsmith_config_v1_config_proto_msgTypes[24].OneofWrappers = []any{}
-	file_jotsmith_config_v1_config_proto_msgTypes[25].OneofWrappers = []any{
+	file_jotsmith_config_v1_config_proto_msgTypes[25].OneofWrappers = []any{}
+	file_jotsmith_config_v1_config_proto_msgTypes[26].OneofWrappers = []any{
 		(*MtlsCaller_Uri)(nil),
 		(*MtlsCaller_Dns)(nil),
 		(*MtlsCaller_Email)(nil),
@@ -3218,7 +3282,7 @@ func file_jotsmith_config_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jotsmith_config_v1_config_proto_rawDesc), len(file_jotsmith_config_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
