@@ -10,12 +10,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -94,15 +96,29 @@ func New(t testing.TB, program string) *Server {
 	return s
 }
 
-// freePort returns an address that nobody listens on.
+// ports counts those that this process has taken.
+var ports atomic.Int32
+
+// freePort returns an address that nobody listens on, and that nobody will be given
+// who asks the system for any port, on either side of a connection: the server may
+// stop and start there.
 func freePort(t testing.TB) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, below = 20_000, 32_000 // Linux gives from 32768 on
+	for {
+		port := first + (os.Getpid()*61+int(ports.Add(1)))%(below-first)
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+		if err == nil {
+			err = listener.Close()
+		}
+		if err == nil {
+			return address
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // File is the path of a file in Dir.
