@@ -3,7 +3,7 @@
 require "faraday"
 require_relative "../jotsmith"
 
-module Jotsmith
+module Jotsmith # rubocop:disable Style/Documentation -- it is in jotsmith.rb
   # Puts a token into the Authorization of each request of a Faraday connection, 1 or
   # 2. Declare it after what follows redirects, tries again or encodes bodies, and
   # before the adapter:
