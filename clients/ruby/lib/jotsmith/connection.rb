@@ -83,6 +83,8 @@ module Jotsmith
       raise scope.error if scope.cancelled?
 
       raise Error.from_grpc(e)
+    rescue GRPC::Core::CallError # which is all that a stream has that ends before its first answer
+      raise scope.error || Error.new(code: :UNAVAILABLE, text: "the call ended before the server answered")
     rescue Error
       raise
     rescue StandardError => e # gRPC's own, whose text might say what the call carried

@@ -85,17 +85,17 @@ module Jotsmith
 
     # YAML's.
     def encode_with(coder)
-      coder.scalar = to_s
+      coder.represent_scalar(nil, to_s)
     end
 
     # Marshal's: a live token does not belong on a disk. What is loaded has its kid
     # alone.
     def marshal_dump
-      kid
+      ["redacted", kid]
     end
 
-    def marshal_load(kid)
-      @kid = kid
+    def marshal_load(dumped)
+      @kid = dumped.last
       @life = Lifetime.new(Reading.now)
       @clock = Reading
       freeze

@@ -104,7 +104,7 @@ module Jotsmith
         # A server ends a watch with a reason, and this one was cut short.
         Error.new(code: :UNAVAILABLE, text: "the server ended the watch")
       rescue Error => e
-        late&.rung? && e.code == :CANCELLED ? Error.deadline : e
+        late&.rung? ? Error.deadline : e
       end
     ensure
       late&.stop
