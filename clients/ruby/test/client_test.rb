@@ -27,7 +27,8 @@ class ClientTest < Minitest::Test
     ["", "junk\xff"].each do |details|
       said = GRPC::BadStatus.new(13, "plain", "grpc-status-details-bin" => details.b)
       error = assert_raises(Jotsmith::CallFailed) { client.token("p") }
-      assert_equal [:INTERNAL, "", "plain", 0, []], [error.code, error.reason, error.text, error.retry_after, error.violations]
+      assert_equal [:INTERNAL, "", "plain", 0, []],
+                   [error.code, error.reason, error.text, error.retry_after, error.violations]
     end
   end
 
@@ -41,7 +42,8 @@ class ClientTest < Minitest::Test
     tokens = Array.new(50) { Thread.new { client.token("p", claims: { n: 2**53 }, ttl: 300) } }.map(&:value)
     assert_equal [%w[t], 1], [tokens.map(&:reveal).uniq, requests.size]
     request = requests.pop
-    assert_equal ["p", "{\"n\":#{2**53}}", 300, nil], [request.profile, request.claims, request.ttl.seconds, request.min_remaining]
+    assert_equal ["p", "{\"n\":#{2**53}}", 300, nil],
+                 [request.profile, request.claims, request.ttl.seconds, request.min_remaining]
   end
 
   def test_a_server_that_comes_late_is_waited_for
@@ -66,12 +68,12 @@ class ClientTest < Minitest::Test
     assert_raises(Jotsmith::CallTimedOut) { client.token("p", timeout: 0) }
     cancellation = Jotsmith::Cancellation.new
     calls = %i[token explain].map do |name|
-      Thread.new { assert_raises(Jotsmith::CallFailed) { client.public_send(name, "p", cancellation: cancellation) }.code }
+      Thread.new { assert_raises(Jotsmith::CallFailed) { client.public_send(name, "p", cancellation:) }.code }
     end
     sleep 0.1
     cancellation.cancel
     assert_equal %i[CANCELLED CANCELLED], calls.map(&:value)
-    assert_raises(Jotsmith::CallFailed) { client.keys(cancellation: cancellation) }
+    assert_raises(Jotsmith::CallFailed) { client.keys(cancellation:) }
     assert_raises(ArgumentError) { client.token("p", timeout: "soon") }
   end
 
@@ -101,14 +103,17 @@ class ClientTest < Minitest::Test
       explain_token: ->(*) { told },
       list_keys: lambda do |request, _|
         spki = request.profile == "p" ? key.public_to_der : "junk"
-        Jotsmith::V1::ListKeysResponse.new(keys: [Jotsmith::V1::Key.new(kid: "k", algorithm: "ES256", spki: spki, jwk: "{}", profiles: ["p"])])
+        listed = Jotsmith::V1::Key.new(kid: "k", algorithm: "ES256", spki:, jwk: "{}", profiles: ["p"])
+        Jotsmith::V1::ListKeysResponse.new(keys: [listed])
       end
     )
     explained = client.explain("p")
-    assert_equal ["g", 600, ["l"], "claims.sub"], [explained.grant, explained.ttl, explained.limits, explained.refusals[0].violations[0].field]
+    assert_equal ["g", 600, ["l"], "claims.sub"],
+                 [explained.grant, explained.ttl, explained.limits, explained.refusals[0].violations[0].field]
     assert_equal ["aud", "fixed", "", true], explained.decisions[0].to_a
     listed = client.keys("p")[0]
-    assert_equal ["k", "ES256", "{}", ["p"], key.public_to_der], [listed.kid, listed.algorithm, listed.jwk, listed.profiles, listed.public_key.public_to_der]
+    assert_equal ["k", "ES256", "{}", ["p"], key.public_to_der],
+                 [listed.kid, listed.algorithm, listed.jwk, listed.profiles, listed.public_key.public_to_der]
     assert_equal :INTERNAL, assert_raises(Jotsmith::CallFailed) { client.keys }.code
   end
 

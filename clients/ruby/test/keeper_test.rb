@@ -41,7 +41,7 @@ class KeeperTest < Minitest::Test
       wait(scope)
       raise self.fail.clone if self.fail
 
-      Answer.token("token-#{same ? 1 : number}", now: Time.at(@clock.wall), refresh: refresh, expire: expire)
+      Answer.token("token-#{same ? 1 : number}", now: Time.at(@clock.wall), refresh:, expire:)
     end
 
     private
@@ -213,7 +213,7 @@ class KeeperTest < Minitest::Test
   def test_a_caller_who_gives_up_stops_nobody_else
     @server.close
     cancellation = Jotsmith::Cancellation.new
-    first = Thread.new { reason { ask(scope: Jotsmith::Scope.new(cancellation: cancellation)) } }
+    first = Thread.new { reason { ask(scope: Jotsmith::Scope.new(cancellation:)) } }
     sleep 0.01 until first.stop?
     second = Thread.new { ask.reveal }
     sleep 0.01 until second.stop?
@@ -232,14 +232,15 @@ class KeeperTest < Minitest::Test
     @server.close
     assert_includes 0.2..0.3, took { must_fail "DEADLINE_EXCEEDED" }
     error = nil
-    assert_includes 0.05..0.15, took { error = must_fail("DEADLINE_EXCEEDED", scope: Jotsmith::Scope.new(timeout: 0.05)) }
+    soon = Jotsmith::Scope.new(timeout: 0.05)
+    assert_includes 0.05..0.15, took { error = must_fail("DEADLINE_EXCEEDED", scope: soon) }
     assert_kind_of Timeout::Error, error
     assert_equal [:DEADLINE_EXCEEDED, true], [error.code, error.retryable?]
   end
 
   def test_what_is_kept_is_bounded
     @keeper = keeper(most: 1024)
-    1030.times { |n| must "token-#{n + 1}", request(claims: { n: n }) }
+    1030.times { |n| must "token-#{n + 1}", request(claims: { n: }) }
     assert_equal 1024, @keeper.size
     must "token-7", request(claims: { n: 6 })
     must "token-1031", request("q") # in the place of the eighth
@@ -336,7 +337,7 @@ class KeeperTest < Minitest::Test
   private
 
   def keeper(timeout: 10, most: 8, ask: @server.method(:ask))
-    Jotsmith::Keeper.new(ask, timeout: timeout, most: most, closing: @closing, clock: @clock)
+    Jotsmith::Keeper.new(ask, timeout:, most:, closing: @closing, clock: @clock)
   end
 
   def request(profile = "p", **rest)

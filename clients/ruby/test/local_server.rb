@@ -77,7 +77,7 @@ module Serving
   def serve(timeout: 2, bearer: nil, **answers)
     address = "unix://#{@dir}/s"
     started(LocalServer.new(address, **answers))
-    connect(address, timeout: timeout, bearer: bearer)
+    connect(address, timeout:, bearer:)
   end
 
   def started(server)

@@ -67,7 +67,7 @@ class RetryTest < Minitest::Test
 
   def test_a_wait_ends_when_it_is_given_up
     cancellation = Jotsmith::Cancellation.new
-    scope = Jotsmith::Scope.new(cancellation: cancellation)
+    scope = Jotsmith::Scope.new(cancellation:)
     waiting = Thread.new do
       Jotsmith::Retry.call(scope) { raise Answer.error(:UNAVAILABLE, "R", retry_after: 60) }
     rescue Jotsmith::Error => e

@@ -21,9 +21,7 @@ class FakeClock
     @wall += seconds
   end
 
-  def wall
-    @wall
-  end
+  attr_reader :wall
 end
 
 # What a server answers.
@@ -48,12 +46,14 @@ module Answer
   # A google.rpc.Status.
   def status(code, reason = nil, message: "told", retry_after: nil, violations: [])
     details = []
-    details << Google::Rpc::ErrorInfo.new(reason: reason, domain: "jotsmith") if reason
+    details << Google::Rpc::ErrorInfo.new(reason:, domain: "jotsmith") if reason
     details << Google::Rpc::RetryInfo.new(retry_delay: duration(retry_after)) if retry_after
-    details << Google::Rpc::BadRequest.new(field_violations: violations.map do |field, description|
-      Google::Rpc::BadRequest::FieldViolation.new(field: field, description: description)
-    end) if violations.any?
-    Google::Rpc::Status.new(code: GRPC::Core::StatusCodes.const_get(code), message: message,
+    if violations.any?
+      details << Google::Rpc::BadRequest.new(field_violations: violations.map do |field, description|
+        Google::Rpc::BadRequest::FieldViolation.new(field:, description:)
+      end)
+    end
+    Google::Rpc::Status.new(code: GRPC::Core::StatusCodes.const_get(code), message:,
                             details: details.map { |detail| Google::Protobuf::Any.pack(detail) })
   end
 

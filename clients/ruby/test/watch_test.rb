@@ -24,7 +24,9 @@ class WatchTest < Minitest::Test
   def test_a_watch_ends_when_it_is_refused
     tokens = []
     error = assert_raises(Jotsmith::CallFailed) do
-      scripted(Stream.new(%w[a], Answer.raised(:FAILED_PRECONDITION, "DISABLED"))).watch("p") { |token| tokens << token.reveal }
+      scripted(Stream.new(%w[a], Answer.raised(:FAILED_PRECONDITION, "DISABLED"))).watch("p") do |token|
+        tokens << token.reveal
+      end
     end
     assert_equal ["DISABLED", %w[a], 1], [error.reason, tokens, @began.size]
   end
@@ -47,7 +49,7 @@ class WatchTest < Minitest::Test
   def test_a_watch_that_is_given_up_ends_without_an_error
     cancellation = Jotsmith::Cancellation.new
     client = scripted(Stream.new(%w[a]), Stream.new(%w[a]), Stream.new(%w[a]))
-    watching = Thread.new { client.watch("p", cancellation: cancellation).map(&:reveal) }
+    watching = Thread.new { client.watch("p", cancellation:).map(&:reveal) }
     sleep 0.01 until @began.size == 1
     sleep 0.1
     cancellation.cancel
@@ -74,14 +76,16 @@ class WatchTest < Minitest::Test
   end
 
   def test_a_quota_is_waited_for
-    client = scripted(Stream.new([], Answer.raised(:RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", retry_after: 0.2)), Stream.new(%w[a]))
+    client = scripted(Stream.new([], Answer.raised(:RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", retry_after: 0.2)),
+                      Stream.new(%w[a]))
     assert_equal %w[a], client.watch("p").first(1).map(&:reveal)
     assert_operator @began[1] - @began[0], :>=, 0.2
   end
 
   def test_a_server_that_stays_away_ends_it_past_the_margin_and_the_timeout
     away = Answer.raised(:UNAVAILABLE, "BACKEND_UNAVAILABLE", retry_after: 0.1)
-    client = scripted(Stream.new(%w[a], away), *Array.new(20) { Stream.new([], away) }, timeout: 0.5, refresh: 0.1, expire: 0.2)
+    streams = [Stream.new(%w[a], away)] + Array.new(20) { Stream.new([], away) }
+    client = scripted(*streams, timeout: 0.5, refresh: 0.1, expire: 0.2)
     start = Jotsmith::Scope.now
     error = assert_raises(Jotsmith::CallFailed) { client.watch("p") { nil } }
     assert_equal "BACKEND_UNAVAILABLE", error.reason
@@ -93,7 +97,7 @@ class WatchTest < Minitest::Test
   # A client of a server that answers each watch with the next stream.
   def scripted(*streams, timeout: 2, **life)
     @began = []
-    serve(timeout: timeout, watch_token: lambda do |_, call|
+    serve(timeout:, watch_token: lambda do |_, call|
       @began << Jotsmith::Scope.now
       stream = streams.shift
       Enumerator.new do |answers|

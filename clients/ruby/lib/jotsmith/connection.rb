@@ -149,7 +149,7 @@ module Jotsmith
     def credentials(material)
       return :this_channel_is_insecure unless material
 
-      GRPC::Core::ChannelCredentials.new(*material.to_a)
+      GRPC::Core::ChannelCredentials.new(material.roots, material.key, material.certificate)
     end
   end
 end
