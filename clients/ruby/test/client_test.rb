@@ -10,11 +10,12 @@ class ClientTest < Minitest::Test
     client = serve(timeout: 0.5, mint_token: ->(*) { raise said })
     (GRPC::Core::StatusCodes.constants - [:OK]).each do |code|
       said = Answer.raised(code, "REASON", message: "tëxt", retry_after: 1.5)
-      error = assert_raises(Jotsmith::CallFailed, Jotsmith::CallTimedOut) { client.token("p") }
+      error = assert_raises(Jotsmith::Error) { client.token("p") }
       assert_equal [code, "REASON", "tëxt", 1.5], [error.code, error.reason, error.text, error.retry_after]
       assert_equal "REASON: tëxt", error.message
       assert_equal %i[UNAVAILABLE RESOURCE_EXHAUSTED DEADLINE_EXCEEDED].include?(code), error.retryable?, code
       assert_equal code == :DEADLINE_EXCEEDED, error.is_a?(Timeout::Error)
+      assert_equal code == :CANCELLED, error.is_a?(Errno::ECANCELED)
       assert_kind_of Jotsmith::Error, error
     end
   end
@@ -68,12 +69,12 @@ class ClientTest < Minitest::Test
     assert_raises(Jotsmith::CallTimedOut) { client.token("p", timeout: 0) }
     cancellation = Jotsmith::Cancellation.new
     calls = %i[token explain].map do |name|
-      Thread.new { assert_raises(Jotsmith::CallFailed) { client.public_send(name, "p", cancellation:) }.code }
+      Thread.new { assert_raises(Jotsmith::CallCancelled) { client.public_send(name, "p", cancellation:) }.code }
     end
     sleep 0.1
     cancellation.cancel
     assert_equal %i[CANCELLED CANCELLED], calls.map(&:value)
-    assert_raises(Jotsmith::CallFailed) { client.keys(cancellation:) }
+    assert_raises(Errno::ECANCELED) { client.keys(cancellation:) }
     assert_raises(ArgumentError) { client.token("p", timeout: "soon") }
   end
 
@@ -140,19 +141,19 @@ class ClientTest < Minitest::Test
   def test_a_closed_client_says_so
     client = serve(mint_token: ->(*) { sleep 1 }, explain_token: ->(*) { sleep 1 })
     calls = %i[token explain].map do |name|
-      Thread.new { assert_raises(Jotsmith::CallFailed) { client.public_send(name, "p") }.code }
+      Thread.new { assert_raises(Jotsmith::CallCancelled) { client.public_send(name, "p") }.code }
     end
     sleep 0.1
     client.close
     assert_equal %i[CANCELLED CANCELLED], calls.map(&:value)
     %i[token explain keys].each do |name|
-      assert_equal :CANCELLED, assert_raises(Jotsmith::CallFailed) { client.public_send(name, "p") }.code
+      assert_equal :CANCELLED, assert_raises(Jotsmith::CallCancelled) { client.public_send(name, "p") }.code
     end
     client.close
   end
 
   def test_connect_closes_what_it_passed_to_a_block
     kept = Jotsmith.connect("unix:///s") { |client| client }
-    assert_raises(Jotsmith::CallFailed) { kept.token("p") }
+    assert_raises(Jotsmith::CallCancelled) { kept.token("p") }
   end
 end

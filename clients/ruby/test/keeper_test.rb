@@ -358,7 +358,7 @@ class KeeperTest < Minitest::Test
   end
 
   def must_fail(want, request = request("p"), **rest)
-    error = assert_raises(Jotsmith::CallFailed, Jotsmith::CallTimedOut) { ask(request, **rest) }
+    error = assert_raises(Jotsmith::Error) { ask(request, **rest) }
     assert_equal want, error.reason
     error
   end

@@ -60,7 +60,7 @@ class WatchTest < Minitest::Test
 
   def test_a_closed_client_ends_its_watches_with_an_error
     client = scripted(Stream.new(%w[a]))
-    watching = Thread.new { assert_raises(Jotsmith::CallFailed) { client.watch("p") { nil } }.code }
+    watching = Thread.new { assert_raises(Jotsmith::CallCancelled) { client.watch("p") { nil } }.code }
     sleep 0.01 until @began.size == 1
     sleep 0.1
     client.close

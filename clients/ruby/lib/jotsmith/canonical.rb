@@ -14,7 +14,7 @@ module Jotsmith
     DEEPEST = 16
     SPACE = /[ \t\n\r]*/
     NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/
-    STRING = %r{"(?:[^"\\\u0000-\u001f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*"}
+    STRING = %r{"(?:[^"\\\u0000-\u001f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"}
     HIGH_AND_LOW = /\\u([dD][89abAB]\h{2})\\u([dD][c-fC-F]\h{2})/
     ESCAPE = %r{\\(?:u(\h{4})|(["\\/bfnrt]))}
     LITERAL = /true|false|null/

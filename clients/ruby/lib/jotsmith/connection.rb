@@ -135,8 +135,10 @@ module Jotsmith
     def channel(material)
       GRPC::Core::Channel.new(@settings.target, options, credentials(material))
     rescue RuntimeError => e
+      raise unless e.message.include?("fork")
+
       # gRPC before 1.57 cannot be used in a process and in what is forked from it.
-      raise Error.new(code: :FAILED_PRECONDITION, text: e.message)
+      raise Error.new(code: :FAILED_PRECONDITION, text: "#{e.message}: make no call before the process forks")
     end
 
     def options

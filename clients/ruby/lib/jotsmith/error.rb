@@ -16,8 +16,9 @@ module Jotsmith
   class SettingError < ArgumentError; end
 
   # Why there is no answer. Every error of a call is one; `rescue Jotsmith::Error`
-  # finds them all. It is a module so that the error of a deadline can be a
-  # Timeout::Error too, which is what Ruby has for it.
+  # finds them all. It is a module so that the errors of a deadline and of a call that
+  # was given up can be what Ruby has for them too, Timeout::Error and
+  # Errno::ECANCELED.
   module Error
     # gRPC's code by name, a Symbol as in :UNAVAILABLE.
     attr_reader :code
@@ -43,7 +44,12 @@ module Jotsmith
       @text = text
       @retry_after = retry_after
       @violations = violations.freeze
-      super("#{reason.empty? ? code : reason}: #{text}")
+      super()
+    end
+
+    # The reason and the text, which is the message too.
+    def to_s
+      "#{reason.empty? ? code : reason}: #{text}"
     end
 
     # Says that the same call may succeed later.
@@ -54,7 +60,8 @@ module Jotsmith
     class << self
       # An error of the class that its code asks for.
       def new(code:, **rest)
-        (code == :DEADLINE_EXCEEDED ? CallTimedOut : CallFailed).new(code:, **rest)
+        type = { DEADLINE_EXCEEDED: CallTimedOut, CANCELLED: CallCancelled }.fetch(code, CallFailed)
+        type.new(code:, **rest)
       end
 
       # The error that a status of the server's or of gRPC's says; details are the
@@ -127,13 +134,18 @@ module Jotsmith
     end
   end
 
-  # Any error of a call but a deadline that has passed.
+  # Any error of a call but the following.
   class CallFailed < StandardError
     include Error
   end
 
   # The error of a deadline that has passed, here or at the server.
   class CallTimedOut < Timeout::Error
+    include Error
+  end
+
+  # The error of a call that was given up.
+  class CallCancelled < Errno::ECANCELED
     include Error
   end
 end

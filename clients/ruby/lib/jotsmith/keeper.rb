@@ -117,9 +117,14 @@ module Jotsmith
       if flight.error
         return old if old && flight.error.retryable? && old.life.usable?(@clock.now, request.min_remaining)
 
-        raise flight.error.clone
+        raise own(flight.error)
       end
       mine?(flight) ? flight.token : yield
+    end
+
+    # The same error, as each of those who wait raises it.
+    def own(error)
+      error.clone.tap { |copy| copy.set_backtrace(caller(2)) }
     end
 
     # Waits until a flight is done, and says whether it is.

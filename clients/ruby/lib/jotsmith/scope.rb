@@ -8,16 +8,14 @@ module Jotsmith
     def initialize
       @mutex = Mutex.new
       @cancelled = false
-      @listeners = {}
+      @listeners = {}.compare_by_identity
     end
 
     # Gives up the calls under way, and those to come. A second time is nothing.
     def cancel
       listeners = @mutex.synchronize do
         @cancelled = true
-        heard = @listeners.values
-        @listeners = {}
-        heard
+        @listeners.values.tap { @listeners.clear }
       end
       listeners.each(&:call)
       nil
