@@ -124,7 +124,7 @@ module Jotsmith
 
     # The same error, as each of those who wait raises it.
     def own(error)
-      error.clone.tap { |copy| copy.set_backtrace(caller(2)) }
+      error.clone.tap { |copy| copy.set_backtrace(caller(3)) }
     end
 
     # Waits until a flight is done, and says whether it is.
