@@ -17,7 +17,7 @@ module Jotsmith
     end
 
     # Makes the next wait the first that there is.
-    def begin
+    def start
       @last = FIRST / 2
     end
 

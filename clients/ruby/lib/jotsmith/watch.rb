@@ -138,7 +138,7 @@ module Jotsmith
       # served until then: another one, or the same, is asked at once, but not over
       # and over.
       if @came && @waits.none? && error.code == :UNAVAILABLE && ["", "DRAINING"].include?(error.reason)
-        @waits.begin
+        @waits.start
         return
       end
       return if @scope.before(@until).sleep(@waits.next(error))
