@@ -141,9 +141,9 @@ class KeeperTest < Minitest::Test
     must "token-1"
     @clock.advance(401)
     @server.close
-    assert_includes 1..1.5, took { must "token-1" }
+    assert_includes 1..5, took { must "token-1" }
     @clock.advance(2)
-    assert_includes 0.1..0.19, took { must "token-1", scope: Jotsmith::Scope.new(timeout: 0.2) }
+    assert_includes 0.3..0.59, took { must "token-1", scope: Jotsmith::Scope.new(timeout: 0.6) }
   end
 
   def test_a_hundred_callers_are_one_request
@@ -228,12 +228,12 @@ class KeeperTest < Minitest::Test
   end
 
   def test_a_call_has_a_deadline
-    @keeper = keeper(timeout: 0.2)
+    @keeper = keeper(timeout: 1)
     @server.close
-    assert_includes 0.2..0.3, took { must_fail "DEADLINE_EXCEEDED" }
+    assert_includes 1..5, took { must_fail "DEADLINE_EXCEEDED" }
     error = nil
-    soon = Jotsmith::Scope.new(timeout: 0.05)
-    assert_includes 0.05..0.15, took { error = must_fail("DEADLINE_EXCEEDED", scope: soon) }
+    soon = Jotsmith::Scope.new(timeout: 0.1)
+    assert_includes 0.1..0.9, took { error = must_fail("DEADLINE_EXCEEDED", scope: soon) }
     assert_kind_of Timeout::Error, error
     assert_equal [:DEADLINE_EXCEEDED, true], [error.code, error.retryable?]
   end

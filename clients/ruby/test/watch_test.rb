@@ -9,7 +9,7 @@ class WatchTest < Minitest::Test
   Stream = Struct.new(:tokens, :ending)
 
   def test_a_watch_follows_a_server_that_stops
-    draining = Answer.raised(:UNAVAILABLE, "DRAINING")
+    draining = Answer.raised(:UNAVAILABLE, "DRAINING", retry_after: 0.5)
     tokens = []
     scripted(Stream.new(%w[a b], draining), Stream.new(%w[b], draining), Stream.new([], draining), Stream.new(%w[b c]))
       .watch("p") do |token|
@@ -17,8 +17,8 @@ class WatchTest < Minitest::Test
       break if token.reveal == "c"
     end
     assert_equal [%w[a b c], 4], [tokens, @began.size]
-    assert_operator @began[1] - @began[0], :<, 0.1, "at once"
-    assert_operator @began[2] - @began[1], :>=, 0.1, "a server that stops over and over is not asked over and over"
+    assert_operator @began[1] - @began[0], :<, 0.5, "at once"
+    assert_operator @began[2] - @began[1], :>=, 0.5, "a server that stops over and over is not asked over and over"
   end
 
   def test_a_watch_ends_when_it_is_refused
@@ -36,13 +36,13 @@ class WatchTest < Minitest::Test
     start = Jotsmith::Scope.now
     error = assert_raises(Jotsmith::CallTimedOut) { client.watch("p") { flunk } }
     assert_equal "DEADLINE_EXCEEDED", error.reason
-    assert_includes 0.3..0.6, Jotsmith::Scope.now - start
+    assert_includes 0.3..2, Jotsmith::Scope.now - start
     nobody = connect("unix://#{@dir}/nobody", timeout: 0.3)
     assert_equal :UNAVAILABLE, assert_raises(Jotsmith::CallFailed) { nobody.watch("p") { flunk } }.code
   end
 
   def test_a_quiet_stream_outlives_the_timeout
-    tokens = scripted(Stream.new(%w[a]), timeout: 0.2).watch("p", timeout: 0.6).map(&:reveal)
+    tokens = scripted(Stream.new(%w[a]), timeout: 0.5).watch("p", timeout: 1.2).map(&:reveal)
     assert_equal %w[a], tokens
   end
 
@@ -89,7 +89,7 @@ class WatchTest < Minitest::Test
     start = Jotsmith::Scope.now
     error = assert_raises(Jotsmith::CallFailed) { client.watch("p") { nil } }
     assert_equal "BACKEND_UNAVAILABLE", error.reason
-    assert_includes 0.2..0.6, Jotsmith::Scope.now - start
+    assert_includes 0.2..2, Jotsmith::Scope.now - start
   end
 
   private
