@@ -44,7 +44,7 @@ type recorder struct {
 }
 
 // Begin records that a set is about to be signed.
-func (r recorder) Begin(ctx context.Context, set claims.Set) (func(context.Context, signer.Signed, error) error, error) {
+func (r recorder) Begin(ctx context.Context, set claims.Set, inside bool) (func(context.Context, signer.Signed, error) error, error) {
 	if r.log == nil {
 		return func(ctx context.Context, signed signer.Signed, err error) error {
 			if err == nil { // else there is no token, and the signer knows why
@@ -54,7 +54,11 @@ func (r recorder) Begin(ctx context.Context, set claims.Set) (func(context.Conte
 			return nil
 		}, nil
 	}
-	pending, err := r.log.Begin(ctx, intent(r.generation, set.Draft()))
+	begin := r.log.Begin
+	if inside {
+		begin = r.log.Start
+	}
+	pending, err := begin(ctx, intent(r.generation, set.Draft()))
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,7 @@ type Log struct {
 
 	wake    chan struct{}   // has one where somebody waits, or the log is closed
 	reopen  chan chan error // to the writer
+	closing chan struct{}   // closed by Close
 	stopped chan struct{}   // closed by the writer when it has answered all that waited
 
 	mu      sync.Mutex
@@ -146,6 +147,7 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 		},
 		wake:    make(chan struct{}, 1),
 		reopen:  make(chan chan error),
+		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
 	if cfg.Checkpoint != nil {
@@ -166,22 +168,38 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 // When ctx ends first, its error is returned; the record may stand all the
 // same.
 func (l *Log) Begin(ctx context.Context, in Intent) (Pending, error) {
-	e := l.entry(typeIntent)
-	e.intent(&in)
-	seq, err := l.submit(ctx, e)
+	p, err := l.Start(ctx, in)
 	if err != nil {
 		return Pending{}, err
 	}
-	return Pending{l, seq}, nil
+	if err := l.await(ctx, p.intent); err != nil {
+		return Pending{}, err
+	}
+	p.seq = p.intent.seq
+	return p, nil
 }
 
-// Pending is an intent that waits for its result.
+// Start is Begin without the wait: the intent stands ahead of its result in the
+// log, and End confirms both. It is for a signature that nobody can have until its
+// result is recorded, as one that is made in this process.
+func (l *Log) Start(ctx context.Context, in Intent) (Pending, error) {
+	e := l.entry(typeIntent)
+	e.intent(&in)
+	if err := l.submit(ctx, e); err != nil {
+		return Pending{}, err
+	}
+	return Pending{log: l, intent: e}, nil
+}
+
+// Pending is an intent that waits for its result, which End brings once.
 type Pending struct {
-	log *Log
-	seq uint64
+	log    *Log
+	intent *entry // which is another record's once End has returned
+	seq    uint64
 }
 
-// Seq returns the number of the intent's record; it is 0 for the zero Pending.
+// Seq returns the number of the intent's record; it is 0 where Start has not waited
+// for it.
 func (p Pending) Seq() uint64 { return p.seq }
 
 // End records what came of the intent. A token must not leave the service when
@@ -192,10 +210,21 @@ func (p Pending) End(ctx context.Context, result Result) error {
 		return fmt.Errorf("%w: a result without an intent", ErrUnavailable)
 	}
 	e := p.log.entry(typeResult)
-	e.number("intent", p.seq)
+	e.of = p.intent
 	e.result(&result)
-	_, err := p.log.submit(ctx, e)
-	return err
+	if err := p.log.submit(ctx, e); err != nil {
+		return err
+	}
+	// The writer answers in order, so that the intent has its answer too.
+	if err := p.log.await(ctx, e); err != nil {
+		return err
+	}
+	if err := p.log.await(ctx, p.intent); err != nil {
+		return err
+	}
+	p.log.free(e)
+	p.log.free(p.intent)
+	return nil
 }
 
 // Note records an intent and its result as one, for what has no signature in
@@ -204,16 +233,14 @@ func (l *Log) Note(ctx context.Context, in Intent, result Result) error {
 	e := l.entry(typeNote)
 	e.intent(&in)
 	e.result(&result)
-	_, err := l.submit(ctx, e)
-	return err
+	return l.record(ctx, e)
 }
 
 // Act records a change that decides what is minted. Its errors are Begin's.
 func (l *Log) Act(ctx context.Context, act Act) error {
 	e := l.entry(typeAct)
 	e.act(&act)
-	_, err := l.submit(ctx, e)
-	return err
+	return l.record(ctx, e)
 }
 
 // Reopen looks whether the file has been moved away, as logrotate does before
@@ -238,6 +265,7 @@ func (l *Log) Close() error {
 		l.mu.Lock()
 		l.closed = true
 		l.mu.Unlock()
+		close(l.closing)
 		signal(l.wake)
 		<-l.stopped
 		l.closeErr = l.writer.close()
@@ -251,9 +279,12 @@ type entry struct {
 	body    []byte
 	scratch []byte
 	mac     hash.Hash
-	done    chan struct{} // has the answer, which is seq or err
-	seq     uint64
-	err     error
+	done    chan struct{} // has the answer, which is err
+
+	answered bool   // the answer has been taken
+	of       *entry // the intent that this is the result of
+	seq      uint64 // the writer's
+	err      error
 }
 
 func (e *entry) answer(err error) {
@@ -261,11 +292,21 @@ func (e *entry) answer(err error) {
 	e.done <- struct{}{}
 }
 
+func (e *entry) failed() error {
+	if e.err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, e.err)
+}
+
 // entry returns an empty record of a type.
 func (l *Log) entry(kind string) *entry {
 	e := l.entries.Get().(*entry)
-	e.body = append(e.body[:0], `"type":"`...)
-	e.body = append(append(e.body, kind...), '"')
+	e.answered, e.of, e.seq, e.err = false, nil, 0, nil
+	e.body = e.body[:0]
+	if kind != typeResult { // which the writer begins, with the intent's number
+		e.body = append(append(append(e.body, `"type":"`...), kind...), '"')
+	}
 	return e
 }
 
@@ -278,19 +319,35 @@ func (l *Log) free(e *entry) {
 	}
 }
 
-// submit hands a record to the writer and waits for its answer. An entry that
-// is left behind when ctx ends is the writer's, and not used again.
-func (l *Log) submit(ctx context.Context, e *entry) (uint64, error) {
+// record hands a record to the writer and waits for its answer.
+func (l *Log) record(ctx context.Context, e *entry) error {
+	if err := l.submit(ctx, e); err != nil {
+		return err
+	}
+	if err := l.await(ctx, e); err != nil {
+		return err
+	}
+	l.free(e)
+	return nil
+}
+
+// submit hands a record to the writer.
+func (l *Log) submit(ctx context.Context, e *entry) error {
 	if err := ctx.Err(); err != nil {
-		l.free(e)
-		return 0, gone(ctx)
+		return gone(ctx)
 	}
 	e.body = append(e.body, '}', '\n')
 	if len(e.body) > maxLine-maxPrefix {
-		return 0, fmt.Errorf("%w: a record of %d bytes is too long", ErrUnavailable, len(e.body))
+		return fmt.Errorf("%w: a record of %d bytes is too long", ErrUnavailable, len(e.body))
 	}
-	if err := l.enqueue(e); err != nil {
-		return 0, err
+	return l.enqueue(e)
+}
+
+// await waits for the writer's answer. An entry that is left behind when ctx ends
+// is the writer's, and not used again.
+func (l *Log) await(ctx context.Context, e *entry) error {
+	if e.answered {
+		return e.failed()
 	}
 	if done := ctx.Done(); done == nil {
 		<-e.done
@@ -298,15 +355,11 @@ func (l *Log) submit(ctx context.Context, e *entry) (uint64, error) {
 		select {
 		case <-e.done:
 		case <-done:
-			return 0, gone(ctx)
+			return gone(ctx)
 		}
 	}
-	seq, err := e.seq, e.err
-	l.free(e)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return seq, nil
+	e.answered = true
+	return e.failed()
 }
 
 // enqueue gives a record to the writer.

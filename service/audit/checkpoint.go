@@ -110,10 +110,13 @@ func (l *Log) sign(ctx context.Context, limit time.Duration) error {
 	e.name("sig")
 	e.body = base64.RawURLEncoding.AppendEncode(append(e.body, '"'), signature[:])
 	e.body = append(e.body, '"')
-	seq, err := l.submit(ctx, e)
-	if err != nil {
+	if err := l.submit(ctx, e); err != nil {
 		return err
 	}
-	l.writer.checked(at.seq, seq)
+	if err := l.await(ctx, e); err != nil {
+		return err
+	}
+	l.writer.checked(at.seq, e.seq)
+	l.free(e)
 	return nil
 }

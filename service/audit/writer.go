@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ import (
 )
 
 const (
+	// many records in one flush say that more come in a moment.
+	many   = 24
+	moment = time.Millisecond
 	// maxWrite is about how many bytes are written at once.
 	maxWrite = 1 << 20
 	// lookEvery is how often the writer looks whether the path still names the
@@ -49,6 +53,7 @@ type writer struct {
 	from   string      // the file that an empty f goes on from
 	moved  bool        // the file at info has been moved away
 	buf    []byte      // what is written next
+	result []byte      // how the record of a result begins
 	next   position    // with what is in buf
 	stamp  []byte      // the time of the records in buf
 	looked time.Time
@@ -82,7 +87,7 @@ func (l *Log) write() {
 	for open := true; open; {
 		select {
 		case <-l.wake:
-			runtime.Gosched() // callers that can run join: one write for all
+			l.gather(len(batch))
 			batch, open = l.take(batch[:0])
 			l.writer.commit(batch)
 			clear(batch)
@@ -90,6 +95,20 @@ func (l *Log) write() {
 			answer <- l.writer.reopen()
 		}
 	}
+}
+
+// gather lets records come that can be written at once with those that wait. A flush
+// costs the processor as much as two or three signatures, however much it confirms:
+// where many came together the last time, a moment is waited for as many.
+func (l *Log) gather(before int) {
+	if l.writer.mode == SyncBatch && before >= many {
+		select {
+		case <-time.After(moment):
+		case <-l.closing:
+		}
+		return
+	}
+	runtime.Gosched() // callers that can run join
 }
 
 // begin opens the file and writes down that it did.
@@ -170,8 +189,17 @@ func (w *writer) opened(kind string) []byte {
 	return append(e.body, '}', '\n')
 }
 
-// commit writes a batch and answers everyone in it.
+// commit writes a batch and answers everyone in it. A result whose intent could not
+// be written is none.
 func (w *writer) commit(batch []*entry) {
+	batch = slices.DeleteFunc(batch, func(e *entry) bool {
+		lost := e.of != nil && e.of.err != nil
+		if lost {
+			w.metrics.Failed(1)
+			e.answer(e.of.err)
+		}
+		return lost
+	})
 	for len(batch) > 0 {
 		n, err := w.step(batch)
 		if err != nil {
@@ -207,7 +235,12 @@ func (w *writer) step(batch []*entry) (int, error) {
 		if n > 0 && (w.mode == SyncRecord || len(w.buf)+len(e.body) > maxWrite || w.full(w.next.good, len(e.body))) {
 			break
 		}
-		w.compose(e.body)
+		if e.of != nil {
+			w.result = strconv.AppendUint(append(w.result[:0], resultPrefix...), e.of.seq, 10)
+			w.compose(w.result, e.body)
+		} else {
+			w.compose(e.body)
+		}
 		e.seq = w.next.seq
 		n++
 	}
@@ -250,8 +283,11 @@ func (w *writer) reset() {
 	}
 }
 
-// compose numbers and chains a record.
-func (w *writer) compose(body []byte) {
+// resultPrefix is what a result begins with, ahead of its intent's number.
+const resultPrefix = `"type":"` + typeResult + `","intent":`
+
+// compose numbers and chains a record, which may come in parts.
+func (w *writer) compose(body ...[]byte) {
 	start := len(w.buf)
 	w.buf = append(w.buf, linePrefix...)
 	w.buf = strconv.AppendUint(w.buf, w.next.seq+1, 10)
@@ -260,7 +296,9 @@ func (w *writer) compose(body []byte) {
 	w.buf = append(w.buf, `","time":"`...)
 	w.buf = append(w.buf, w.stamp...)
 	w.buf = append(w.buf, '"', ',')
-	w.buf = append(w.buf, body...)
+	for _, part := range body {
+		w.buf = append(w.buf, part...)
+	}
 	line := w.buf[start:]
 	w.next.seq++
 	w.next.hash = sha256.Sum256(line)

@@ -18,7 +18,7 @@ type counted struct {
 	begun, failed int
 }
 
-func (c *counted) Begin(context.Context, claims.Set) (func(context.Context, signer.Signed, error) error, error) {
+func (c *counted) Begin(context.Context, claims.Set, bool) (func(context.Context, signer.Signed, error) error, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.begun++

@@ -231,3 +231,14 @@ func (k *key) pin(info backends.KeyInfo, m *member) error {
 			m.Store, known.from.Store, found.spki, known.spki)
 	}
 }
+
+// inside says whether all that could sign with the key is in this process: a
+// signature is then nobody's until it is handed out.
+func (k *key) inside() bool {
+	for _, m := range k.members {
+		if info := m.info.Load(); info == nil || !info.InProcess {
+			return false
+		}
+	}
+	return true
+}

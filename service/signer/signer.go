@@ -84,9 +84,11 @@ type Signed struct {
 // Recorder records each signature: that it is about to be made, and what came
 // of it. Where it cannot, there is no token.
 type Recorder interface {
-	// Begin returns when it is recorded that the set is about to be signed.
-	// end records what came of it.
-	Begin(ctx context.Context, set claims.Set) (end func(context.Context, Signed, error) error, err error)
+	// Begin returns when it is recorded that the set is about to be signed. Where
+	// the signature is made inside this process, so that nobody can have it before
+	// end has returned, it may return sooner, and end confirms both. end records
+	// what came of it.
+	Begin(ctx context.Context, set claims.Set, inside bool) (end func(context.Context, Signed, error) error, err error)
 }
 
 // Config is what New needs.
@@ -161,6 +163,12 @@ func (s *Signer) key(name string) (*key, error) {
 	return nil, fmt.Errorf("%w: no key %q", ErrNotReady, name)
 }
 
+// Inside says whether all that could sign with a key now is in this process.
+func (s *Signer) Inside(name string) bool {
+	k, err := s.key(name)
+	return err == nil && k.inside()
+}
+
 // Load reads every key from each of its stores, compares it with its pin and its
 // members with each other, and has each sign a canary. A member whose store is
 // merely away, throttling, locked or switched off stays not ready, and Run brings
@@ -227,7 +235,7 @@ func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
 	if s.record == nil {
 		return k.token(ctx, set, caller, at)
 	}
-	end, err := s.record.Begin(ctx, set)
+	end, err := s.record.Begin(ctx, set, k.inside())
 	if err != nil {
 		return Signed{}, err
 	}

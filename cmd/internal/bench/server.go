@@ -18,12 +18,14 @@ const (
 )
 
 // The configuration of a benched server: what a user would write, with all that
-// is on by default, the log of every call included. The tokens have a claim
-// from the caller, and a random jti unless they are reused.
+// is on by default, the log of every call included, and a record of each token that
+// the disk has confirmed (the default, all that wait by one flush). The tokens have a
+// claim from the caller, and a random jti unless they are reused.
 const configuration = `
 listeners:
   - unix: {path: %q}
 %s
+audit: {file: %q}
 backends:
   store: {uri: %q%s}
 keys:
@@ -78,7 +80,7 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 		tcp = fmt.Sprintf("  - tcp: {address: %q, certificate_file: %q, key_file: %q, client_ca_file: %q}\n",
 			address, b.path(serverCert), b.path(serverKey), b.path(caCert))
 	}
-	text := fmt.Sprintf(configuration, socket, tcp, s.uri, s.more, s.keyID, os.Getuid(), callerURI)
+	text := fmt.Sprintf(configuration, socket, tcp, b.path(s.name+".audit"), s.uri, s.more, s.keyID, os.Getuid(), callerURI)
 	file := b.path(s.name + ".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return target{}, target{}, err
