@@ -1,0 +1,138 @@
+//! Makes connections, and not too many.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::{Instant, timeout},
+};
+use tower_service::Service;
+
+use crate::tls::FreshTls;
+
+/// How long one attempt takes at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is left at that after a failed attempt, and after many.
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(5);
+
+/// Where a server is.
+pub(crate) enum Target {
+    Unix(PathBuf),
+    Plaintext(SocketAddr),
+    Tls(String, u16, FreshTls),
+}
+
+impl Target {
+    async fn connect(&self) -> io::Result<Box<dyn Io>> {
+        match self {
+            Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Self::Plaintext(at) => Ok(Box::new(quick(TcpStream::connect(at).await?)?)),
+            Self::Tls(host, port, tls) => {
+                let tcp = quick(TcpStream::connect((host.as_str(), *port)).await?)?;
+                Ok(Box::new(tls.handshake(tcp).await?))
+            }
+        }
+    }
+}
+
+/// Small messages do not wait for others.
+fn quick(tcp: TcpStream) -> io::Result<TcpStream> {
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+/// A connection of any kind.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Makes the connections of a client. After an attempt that failed the next is some time
+/// apart, and until then whoever wants one gets the same error.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    target: Arc<Target>,
+    failed: Arc<Mutex<Option<Failure>>>,
+}
+
+struct Failure {
+    kind: io::ErrorKind,
+    message: String,
+    wait: Duration,
+    until: Instant,
+}
+
+impl Connector {
+    pub(crate) fn new(target: Target) -> Self {
+        Self {
+            target: Arc::new(target),
+            failed: Arc::new(Mutex::new(None)),
+        }
+    }
+
+    /// What is in the URL of each call.
+    pub(crate) fn origin(&self) -> Uri {
+        let text = match &*self.target {
+            Target::Unix(_) => "http://localhost".into(),
+            Target::Plaintext(at) => format!("http://{at}"),
+            Target::Tls(host, port, _) if host.contains(':') => format!("https://[{host}]:{port}"),
+            Target::Tls(host, port, _) => format!("https://{host}:{port}"),
+        };
+        text.parse()
+            .unwrap_or_else(|_| Uri::from_static("https://localhost"))
+    }
+
+    async fn connect(self) -> io::Result<TokioIo<Box<dyn Io>>> {
+        let lock = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = &*lock()
+            && Instant::now() < failure.until
+        {
+            return Err(io::Error::new(failure.kind, failure.message.clone()));
+        }
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection was made in 5 s");
+        let made = timeout(PATIENCE, self.target.connect()).await;
+        let made = made.unwrap_or_else(|_| Err(late()));
+        let mut failed = lock();
+        *failed = match &made {
+            Ok(_) => None,
+            Err(e) => {
+                let wait = match &*failed {
+                    Some(before) => before.wait.mul_f64(1.6).min(LAST),
+                    None => FIRST,
+                };
+                Some(Failure {
+                    kind: e.kind(),
+                    message: e.to_string(),
+                    wait,
+                    until: Instant::now() + wait.mul_f64(0.8 + 0.4 * fastrand::f64()),
+                })
+            }
+        };
+        made.map(TokioIo::new)
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Io>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        Box::pin(self.clone().connect())
+    }
+}
