@@ -2,6 +2,7 @@
 
 use std::{error, fmt, io, sync::Arc, time::Duration};
 
+use futures_util::future::Aborted;
 use prost::Message;
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
@@ -9,8 +10,8 @@ use tonic_types::StatusExt;
 /// Why there is no answer. Every error that comes from a call of a [`Client`] is one.
 ///
 /// [`source`](error::Error::source) is an [`io::Error`] of the kind
-/// [`TimedOut`](io::ErrorKind::TimedOut) where a deadline has passed, and else what the
-/// connection has to say, if anything.
+/// [`TimedOut`](io::ErrorKind::TimedOut) where a deadline has passed, an [`Aborted`] where
+/// the call was given up, and else what the connection has to say, if anything.
 ///
 /// [`Client`]: crate::Client
 #[derive(Clone)]
@@ -23,7 +24,8 @@ struct Inner {
     retry_after: Duration,
     violations: Vec<Violation>,
     status: Status,
-    late: Option<Arc<io::Error>>,
+    /// What the language has for the same.
+    native: Option<Arc<dyn error::Error + Send + Sync>>,
 }
 
 /// What is wrong with one field of a request.
@@ -154,8 +156,11 @@ impl Error {
                 field: v.field.clone(),
                 description: v.description.clone(),
             });
-        let late = (status.code() == Code::DeadlineExceeded)
-            .then(|| Arc::new(io::Error::from(io::ErrorKind::TimedOut)));
+        let native: Option<Arc<dyn error::Error + Send + Sync>> = match status.code() {
+            Code::DeadlineExceeded => Some(Arc::new(io::Error::from(io::ErrorKind::TimedOut))),
+            Code::Cancelled => Some(Arc::new(Aborted)),
+            _ => None,
+        };
         Self(Box::new(Inner {
             reason: details
                 .error_info()
@@ -168,7 +173,7 @@ impl Error {
                 .unwrap_or_default(),
             violations: violations.collect(),
             status,
-            late,
+            native,
         }))
     }
 
@@ -205,8 +210,8 @@ impl fmt::Debug for Error {
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match &self.0.late {
-            Some(late) => Some(&**late),
+        match &self.0.native {
+            Some(native) => Some(&**native),
             None => self.0.status.source(),
         }
     }

@@ -2,9 +2,9 @@
 
 use std::{error::Error as _, fmt::Display, io, time::SystemTime};
 
+use futures_util::future::Aborted;
 use jotsmith::{Error, SettingError, Token};
 use serde_json::{Map, Value, json};
-use tokio::task::JoinError;
 use tonic::Code;
 
 /// Why a command came to nothing.
@@ -40,10 +40,15 @@ impl From<SettingError> for Failure {
 
 /// An error of the library.
 pub fn error(e: &Error) -> Value {
-    let late = e
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
-    let late = late.is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
+    let source = e.source();
+    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    let native = if io.is_some_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+        "deadline"
+    } else if source.is_some_and(|source| source.is::<Aborted>()) {
+        "cancelled"
+    } else {
+        ""
+    };
     let violations = e
         .violations()
         .iter()
@@ -55,19 +60,14 @@ pub fn error(e: &Error) -> Value {
         "retryable": e.retryable(),
         "retry_after": millis(e.retry_after()),
         "violations": violations.collect::<Vec<_>>(),
-        "native": if late { "deadline" } else { "" },
+        "native": native,
     })
 }
 
-/// The error of a call that was given up: its future is dropped, as calls are given up
-/// in Rust, and what there is of it is the task's.
-pub fn of_task(e: &JoinError) -> Value {
-    let (code, native) = if e.is_cancelled() {
-        (Code::Cancelled, "cancelled")
-    } else {
-        (Code::Unknown, "panic")
-    };
-    json!({"code": name(code), "message": e.to_string(), "retryable": false, "native": native})
+/// A call that was given up: its future is dropped, as calls are given up in Rust, and
+/// this is what whoever did it has of it.
+pub fn aborted(e: Aborted) -> Value {
+    json!({"code": name(Code::Cancelled), "message": e.to_string(), "retryable": false, "native": "cancelled"})
 }
 
 /// gRPC's name of a code.

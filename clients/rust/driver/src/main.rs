@@ -12,12 +12,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures_util::future::{AbortHandle, abortable};
 use jotsmith::Client;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, stdin, stdout},
     sync::mpsc,
-    task::AbortHandle,
 };
 
 use crate::{answer::Failure, command::Command};
@@ -77,8 +77,8 @@ impl Driver {
             return;
         }
         let driver = self.clone();
-        let work = tokio::spawn(async move { driver.run(command).await });
-        locked(&self.running).insert(id, work.abort_handle());
+        let (work, handle) = abortable(async move { driver.run(command).await });
+        locked(&self.running).insert(id, handle);
         let driver = self.clone();
         tokio::spawn(async move {
             let done = work.await;
@@ -88,8 +88,7 @@ impl Driver {
                 Ok(Err(failure)) if watch => json!({"end": true, "error": failure.to_json()}),
                 Ok(Err(failure)) => json!({"error": failure.to_json()}),
                 Err(_) if watch => json!({"end": true}),
-                // Whoever drops a call has no answer of it; this is what its task has.
-                Err(e) => json!({"error": answer::of_task(&e)}),
+                Err(e) => json!({"error": answer::aborted(e)}),
             };
             driver.answer(id, answer);
         });
