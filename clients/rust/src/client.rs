@@ -61,6 +61,31 @@ impl Client {
         let asked = conn.clone();
         let ask: Box<Ask> =
             Box::new(move |message, deadline| Box::pin(mint(asked.clone(), message, deadline)));
+        Self::of(conn, ask, timeout, most, closing)
+    }
+
+    /// A client whose tokens come from a test.
+    #[cfg(test)]
+    pub(crate) fn scripted(ask: Box<Ask>) -> Self {
+        let nowhere = Connector::new(crate::connector::Target::Unix("/nowhere".into()));
+        let closing = Closing::new();
+        let conn = Conn::new(nowhere, None, closing.clone());
+        Self::of(
+            conn,
+            ask,
+            Duration::from_secs(10),
+            NonZeroUsize::new(8).unwrap(),
+            closing,
+        )
+    }
+
+    fn of(
+        conn: Conn,
+        ask: Box<Ask>,
+        timeout: Duration,
+        most: NonZeroUsize,
+        closing: Closing,
+    ) -> Self {
         Self(Arc::new(Inner {
             keeper: Keeper::new(ask, timeout, most, closing.clone()),
             conn,

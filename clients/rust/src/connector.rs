@@ -136,3 +136,26 @@ impl Service<Uri> for Connector {
         Box::pin(self.clone().connect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_failure_the_next_attempt_is_some_time_apart() {
+        let dir = std::env::temp_dir().join(format!("jotsmith-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let socket = dir.join("s");
+        let connector = Connector::new(Target::Unix(socket.clone()));
+        let first = connector.clone().connect().await.err().unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
+        let second = connector.clone().connect().await.err().unwrap();
+        assert_eq!(first.to_string(), second.to_string());
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        connector.connect().await.unwrap();
+        drop(listener);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

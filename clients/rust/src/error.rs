@@ -223,3 +223,43 @@ impl From<Error> for Status {
         e.0.status
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::scripted::failure;
+
+    #[test]
+    fn an_error_says_what_the_server_said() {
+        let told = failure(Code::Unavailable, "NOT_READY", Duration::from_millis(1500));
+        assert_eq!((told.reason(), told.message()), ("NOT_READY", "told"));
+        assert_eq!(told.retry_after(), Duration::from_millis(1500));
+        assert!(told.retryable() && told.violations().is_empty());
+        assert_eq!(told.to_string(), "jotsmith: NOT_READY: told");
+        assert_eq!(Status::from(told).code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn the_languages_own_errors_are_its_sources() {
+        let late = Error::late();
+        let source = late.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+        assert!(late.retryable() && late.reason() == "DEADLINE_EXCEEDED");
+        let closed = Error::closed();
+        assert!(closed.source().unwrap().is::<Aborted>() && !closed.retryable());
+    }
+
+    #[test]
+    fn a_connection_that_failed_is_unavailable() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let e = Error::of_call(Status::from_error(Box::new(reset)));
+        assert_eq!((e.code(), e.reason()), (Code::Unavailable, ""));
+        assert!(e.message().contains("reset") && e.source().is_some());
+        assert_eq!(
+            Error::of_call(Status::internal("told")).code(),
+            Code::Internal
+        );
+    }
+}

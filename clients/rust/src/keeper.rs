@@ -115,11 +115,11 @@ impl Keeper {
             return Err(Error::closed());
         }
         let latest = Instant::now() + self.0.timeout;
-        let deadline = deadline.map_or(latest, |own| own.min(latest));
+        let last = deadline.map_or(latest, |own| own.min(latest));
         let place = request.place(&message);
         let (flight, spare, id) = match self.step(request, &place) {
             Step::Done(token) => return Ok(token),
-            Step::Alone(id) => return self.alone(message, deadline, &place, id).await,
+            Step::Alone(id) => return self.alone(message, last, &place, id).await,
             Step::Await(flight, spare, id) => (flight, spare, id),
             Step::Start(landing, outcome, flight, spare, id) => {
                 self.start(message.clone(), landing, outcome);
@@ -129,7 +129,7 @@ impl Keeper {
         match wait(flight, spare, request.min_remaining, deadline).await? {
             Some(token) => Ok(token),
             // Of a token that is for one use, all but one of those who waited ask alone.
-            None => self.alone(message, deadline, &place, id).await,
+            None => self.alone(message, last, &place, id).await,
         }
     }
 
@@ -227,6 +227,12 @@ impl Keeper {
         self.0.lock().places.clear();
     }
 
+    /// How many requests have something kept or under way.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.0.lock().places.len()
+    }
+
     /// Another token than one that its consumer has refused, or None where there is none.
     /// The server makes a new one instead of the same only where its profile lets callers
     /// ask for a longer life.
@@ -277,15 +283,22 @@ async fn wait(
     mut flight: Flight,
     spare: Option<Token>,
     at_least: Duration,
-    deadline: Instant,
+    deadline: Option<Instant>,
 ) -> Result<Option<Token>, Error> {
     let now = Instant::now();
-    let until = match spare {
-        Some(_) => now + PATIENCE.min(deadline.saturating_duration_since(now) / 2),
-        None => deadline,
+    let landing = flight.outcome.wait_for(Option::is_some);
+    let until = match (&spare, deadline) {
+        (Some(_), Some(own)) => Some(now + PATIENCE.min(own.saturating_duration_since(now) / 2)),
+        (Some(_), None) => Some(now + PATIENCE),
+        (None, own) => own,
     };
-    let Ok(landed) = timeout_at(until, flight.outcome.wait_for(Option::is_some)).await else {
-        return spare.map(Some).ok_or_else(Error::late);
+    let landed = match until {
+        // A flight has a deadline of its own.
+        None => landing.await,
+        Some(until) => match timeout_at(until, landing).await {
+            Ok(landed) => landed,
+            Err(_) => return spare.map(Some).ok_or_else(Error::late),
+        },
     };
     // A flight that is gone without an outcome went down with its runtime.
     let found = landed.ok().and_then(|outcome| outcome.clone());

@@ -40,6 +40,13 @@ mod tls;
 mod token;
 mod watch;
 
+#[cfg(test)]
+mod keeper_tests;
+#[cfg(test)]
+mod plugs_tests;
+#[cfg(test)]
+mod scripted;
+
 pub use calls::{Decision, Explanation, Key};
 pub use client::{Client, TokenCall};
 pub use conn::Conn;
@@ -50,6 +57,10 @@ pub use request::Request;
 pub use settings::{DEFAULT_ADDRESS, SettingError, Settings};
 pub use token::Token;
 pub use watch::Watch;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// The messages and clients of the protos, for RPCs that have no method here: make a
 /// client of [`Client::conn`].

@@ -102,7 +102,7 @@ impl Settings {
         self
     }
 
-    /// For a server at 127.0.0.1:PORT or [::1]:PORT that has no TLS there: whoever listens
+    /// For a server at `127.0.0.1:PORT` or `[::1]:PORT` that has no TLS there: whoever listens
     /// there is taken for the server (`JOTSMITH_PLAINTEXT_LOOPBACK=true`).
     pub fn plaintext_loopback(mut self, yes: bool) -> Self {
         self.plaintext_loopback = yes;
@@ -247,6 +247,7 @@ fn neither(address: &str) -> SettingError {
 /// An address that is this machine's own, in digits.
 fn loopback(address: &str) -> Result<SocketAddr, SettingError> {
     match address.parse::<SocketAddr>() {
+        // One of IPv4 in IPv6's clothes is not among them.
         Ok(at) if at.ip().is_loopback() => Ok(at),
         _ => Err(SettingError::new(format!(
             "plaintext is for 127.0.0.1:PORT or [::1]:PORT, not for {address:?}"
@@ -307,5 +308,96 @@ impl fmt::Display for SettingError {
 impl StdError for SettingError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&**self.cause.as_ref()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(settings: Settings) -> String {
+        match settings.fill(|_| None).check() {
+            Ok(_) => panic!("nothing is wrong"),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn wrong_settings_are_errors_at_once() {
+        let at = |address: &str| Settings::new().address(address);
+        let tcp = || at("here.example:8443");
+        let here = || at("127.0.0.1:1").plaintext_loopback(true);
+        for (settings, says) in [
+            (at("unix:///s").tls_ca("ca.pem"), "no TLS"),
+            (at("unix:///s").tls_server_name("here"), "no TLS"),
+            (at("unix:s"), "neither"),
+            (at("somewhere").bearer("x"), "neither"),
+            (at(":8443").bearer("x"), "neither"),
+            (at("here:port").bearer("x"), "neither"),
+            (at("::1:8443").bearer("x"), "neither"),
+            (at("https://here:8443").bearer("x"), "neither"),
+            (tcp(), "wants a client certificate or a token"),
+            (tcp().tls_cert("me.pem"), "go together"),
+            (tcp().tls_ca("/nowhere.pem").bearer("x"), "/nowhere.pem"),
+            (tcp().tls_ca("Cargo.toml").bearer("x"), "no PEM certificate"),
+            (at("unix:///s").bearer("two tokens"), "not a token alone"),
+            (at("unix:///s").bearer_file("/nowhere"), "bearer file"),
+            (at("unix:///s").bearer_file("src"), "not a regular file"),
+            (at("unix:///s").bearer_file("Cargo.lock"), "longer than"),
+            (at("unix:///s").bearer_file("run"), "a token alone"),
+            (at("localhost:1").plaintext_loopback(true), "127.0.0.1:PORT"),
+            (at("192.0.2.1:1").plaintext_loopback(true), "127.0.0.1:PORT"),
+            (at("unix:///s").plaintext_loopback(true), "127.0.0.1:PORT"),
+            (
+                at("[::ffff:127.0.0.1]:1").plaintext_loopback(true),
+                "127.0.0.1:PORT",
+            ),
+            (here().tls_ca("ca.pem"), "exclude each other"),
+            (here().bearer("x"), "not sent in plaintext"),
+        ] {
+            let shown = format!("{settings:?}");
+            let message = wrong(settings);
+            assert!(message.contains(says), "{shown}: {message}");
+        }
+        for address in ["127.0.0.1:1", "[::1]:1"] {
+            let settings = at(address).plaintext_loopback(true);
+            assert!(settings.fill(|_| None).check().is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_not_set_comes_from_the_environment() {
+        let env = |name: &str| Some(OsString::from(format!("of {name}")));
+        let all = Settings::new().fill(env);
+        assert_eq!(all.address.as_deref(), Some("of JOTSMITH_ADDRESS"));
+        assert_eq!(all.tls_ca, Some("of JOTSMITH_TLS_CA".into()));
+        assert_eq!(all.tls_cert, Some("of JOTSMITH_TLS_CERT".into()));
+        assert_eq!(all.tls_key, Some("of JOTSMITH_TLS_KEY".into()));
+        let name = all.tls_server_name.as_deref();
+        assert_eq!(name, Some("of JOTSMITH_TLS_SERVER_NAME"));
+        assert_eq!(all.bearer_file, Some("of JOTSMITH_BEARER_FILE".into()));
+        assert!(!all.plaintext_loopback);
+        let set = Settings::new()
+            .address("a:1")
+            .tls_cert("c")
+            .bearer("b")
+            .fill(env);
+        assert_eq!(set.address.as_deref(), Some("a:1"));
+        assert_eq!((set.tls_key, set.bearer_file), (None, None));
+        let unix = Settings::new().address("unix:///s").fill(env);
+        assert!(unix.tls_ca.is_none() && unix.tls_cert.is_none() && unix.tls_server_name.is_none());
+        let nothing = Settings::new().fill(|_| None);
+        assert_eq!(nothing.address.as_deref(), Some(DEFAULT_ADDRESS));
+        let plain = Settings::new().fill(|_| Some("true".into()));
+        assert!(plain.plaintext_loopback);
+    }
+
+    #[test]
+    fn no_setting_shows_a_bearer() {
+        let shown = format!("{:?}", Settings::new().bearer("secret").bearer_file("/id"));
+        assert!(
+            !shown.contains("secret") && shown.contains("/id"),
+            "{shown}"
+        );
     }
 }

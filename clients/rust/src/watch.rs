@@ -208,3 +208,62 @@ impl Watching {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted::{Scripted, failure};
+
+    fn watching() -> Watching {
+        let client = Client::scripted(Scripted::default().ask());
+        Watching::new(client, MintTokenRequest::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_is_followed_at_once_but_not_over_and_over() {
+        let draining = || failure(Code::Unavailable, "DRAINING", Duration::ZERO);
+        let mut watch = watching();
+        watch.came = true;
+        let start = Instant::now();
+        watch.go_on(draining()).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        watch.go_on(draining()).await.unwrap();
+        assert!(start.elapsed() >= FIRST, "{:?}", start.elapsed());
+        // No message came: the server had not served until then.
+        let mut watch = watching();
+        let start = Instant::now();
+        watch.go_on(draining()).await.unwrap();
+        assert!(start.elapsed() >= FIRST, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_ends_when_there_can_be_no_token() {
+        let mut watch = watching();
+        let told = |code, seconds| failure(code, "TOLD", Duration::from_secs(seconds));
+        watch.go_on(told(Code::ResourceExhausted, 2)).await.unwrap();
+        let start = Instant::now();
+        for e in [told(Code::PermissionDenied, 0), told(Code::Unavailable, 60)] {
+            let code = e.code();
+            assert_eq!(watch.go_on(e).await.unwrap_err().code(), code);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_request_and_a_closed_client_end_a_watch() {
+        let client = Client::scripted(Scripted::default().ask());
+        let mut wrong = client.watch(Request::new("p").claims(f64::NAN));
+        assert_eq!(
+            wrong.next().await.unwrap().unwrap_err().reason(),
+            "INVALID_REQUEST"
+        );
+        assert!(wrong.next().await.is_none());
+        client.close();
+        let mut closed = client.watch("p");
+        assert_eq!(
+            closed.next().await.unwrap().unwrap_err().reason(),
+            "CANCELLED"
+        );
+        assert!(closed.next().await.is_none());
+    }
+}

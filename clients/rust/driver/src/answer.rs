@@ -44,7 +44,7 @@ pub fn error(e: &Error) -> Value {
     let io = source.and_then(|source| source.downcast_ref::<io::Error>());
     let native = if io.is_some_and(|e| e.kind() == io::ErrorKind::TimedOut) {
         "deadline"
-    } else if source.is_some_and(|source| source.is::<Aborted>()) {
+    } else if source.is_some_and(<dyn std::error::Error>::is::<Aborted>) {
         "cancelled"
     } else {
         ""

@@ -49,7 +49,7 @@ pub async fn http(client: &Client, command: Command) -> Result<Value, Failure> {
         .map_err(|e| Failure::other("http", e))?;
     let web: Web<HttpConnector, Full<Bytes>> = Web::builder(TokioExecutor::new()).build_http();
     let plugged = client
-        .http_layer(&command.request.native(), &origin)?
+        .http_layer(command.request.native(), &origin)?
         .layer(web);
     let following = FollowRedirectLayer::new().layer(plugged);
     let answer = following.oneshot(request).await.map_err(failure)?;
@@ -82,7 +82,7 @@ pub async fn grpc(client: &Client, command: Command) -> Result<Value, Failure> {
     let endpoint = Endpoint::from_shared(format!("https://{address}"))
         .and_then(|endpoint| endpoint.tls_config(tls))
         .map_err(failed)?;
-    let channel = client.grpc_channel(&command.request.native(), &endpoint)?;
+    let channel = client.grpc_channel(command.request.native(), &endpoint)?;
     let answer = KeyServiceClient::new(channel)
         .list_keys(ListKeysRequest::default())
         .await;

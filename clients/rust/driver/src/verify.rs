@@ -29,6 +29,7 @@ pub fn install() {
 
 struct Es256(Vec<u8>);
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature is jsonwebtoken's
 fn es256(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     match algorithm {
         Algorithm::ES256 => Ok(Box::new(Es256(key.try_get_as_bytes()?.to_vec()))),
