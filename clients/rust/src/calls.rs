@@ -84,9 +84,9 @@ impl Client {
         let asked_for = message.requests.len();
         let mut asked = Reading::now();
         let answer = self
-            .call(|conn| {
+            .call(|conn, left| {
                 asked = Reading::now();
-                let request = self.limited(message.clone());
+                let request = limited(message.clone(), left);
                 async move {
                     TokenServiceClient::new(conn)
                         .batch_mint_tokens(request)
@@ -121,8 +121,8 @@ impl Client {
             request: Some(request.into().message()?),
         };
         let answer = self
-            .call(|conn| {
-                let request = self.limited(message.clone());
+            .call(|conn, left| {
+                let request = limited(message.clone(), left);
                 async move { TokenServiceClient::new(conn).explain_token(request).await }
             })
             .await?;
@@ -154,8 +154,8 @@ impl Client {
             profile: profile.into(),
         };
         let answer = self
-            .call(|conn| {
-                let request = self.limited(message.clone());
+            .call(|conn, left| {
+                let request = limited(message.clone(), left);
                 async move { KeyServiceClient::new(conn).list_keys(request).await }
             })
             .await?;
@@ -168,11 +168,11 @@ impl Client {
         });
         Ok(keys.collect())
     }
+}
 
-    /// A request that tells the server how long it has.
-    fn limited<T>(&self, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        request.set_timeout(self.timeout());
-        request
-    }
+/// A request that tells the server how long it has.
+fn limited<T>(message: T, left: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(left);
+    request
 }

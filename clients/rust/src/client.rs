@@ -148,12 +148,19 @@ impl Client {
     }
 
     /// Makes one call within the timeout, again while it is UNAVAILABLE.
-    pub(crate) async fn call<T, F>(&self, mut once: impl FnMut(Conn) -> F) -> Result<T, Error>
+    /// Each try gets the time that is left.
+    pub(crate) async fn call<T, F>(
+        &self,
+        mut once: impl FnMut(Conn, Duration) -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let deadline = Instant::now() + self.0.timeout;
-        let all = retry(deadline, || within(deadline, once(self.conn())));
+        let all = retry(deadline, || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            within(deadline, once(self.conn(), left))
+        });
         self.0.closing.unless(all).await
     }
 }

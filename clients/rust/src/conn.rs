@@ -109,3 +109,26 @@ impl fmt::Debug for Conn {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Settings;
+
+    #[test]
+    fn a_client_outlives_the_runtime_of_its_connection() {
+        let client = Settings::new()
+            .address("unix:///nobody/is/here")
+            .timeout(std::time::Duration::from_millis(400))
+            .connect()
+            .unwrap();
+        for _ in 0..2 {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let e = runtime.block_on(async { client.token("p").await.unwrap_err() });
+            assert_eq!(e.code(), tonic::Code::Unavailable, "{e}");
+            assert!(e.message().contains("No such file"), "{e}");
+        }
+    }
+}

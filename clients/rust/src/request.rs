@@ -1,6 +1,6 @@
 //! What a token is asked for with.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::{Error, canonical::canonical, exact, proto::MintTokenRequest};
 ///     .ttl(Duration::from_secs(300));
 /// let plain: Request = "asc".into();
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     profile: String,
     claims: Result<String, String>,
@@ -92,6 +92,17 @@ impl Request {
     }
 }
 
+/// The claims are not among it.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("profile", &self.profile)
+            .field("ttl", &self.ttl)
+            .field("min_remaining", &self.min_remaining)
+            .finish_non_exhaustive()
+    }
+}
+
 impl From<&str> for Request {
     fn from(profile: &str) -> Self {
         Self::new(profile)
@@ -152,6 +163,15 @@ mod tests {
         };
         let want = "{\"sub\":\"日本\",\"n\":340282366920938463463374607431768211455}";
         assert_eq!(sent(Request::new("p").claims(big)), want);
+    }
+
+    #[test]
+    fn no_claim_is_shown() {
+        let shown = format!("{:?}", Request::new("p").claims_json("secret"));
+        assert!(
+            shown.contains("\"p\"") && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::{
 pub const DEFAULT_ADDRESS: &str = "unix:///run/jotsmith/jotsmith.sock";
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// No clock overflows with it.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 86400);
 const DEFAULT_KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// How a client reaches its server and what it keeps. What is not set comes from the
@@ -128,11 +130,9 @@ impl Settings {
     /// A setting that is wrong, or a file that cannot be read.
     pub fn connect(self) -> Result<Client, SettingError> {
         let filled = self.fill(|name| env::var_os(name).filter(|value| !value.is_empty()));
-        let timeout = filled.timeout.filter(|t| !t.is_zero());
-        let (timeout, most) = (
-            timeout.unwrap_or(DEFAULT_TIMEOUT),
-            filled.max_kept.unwrap_or(DEFAULT_KEPT),
-        );
+        let timeout = filled.timeout.filter(|timeout| !timeout.is_zero());
+        let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT);
+        let most = filled.max_kept.unwrap_or(DEFAULT_KEPT);
         let (connector, bearer) = filled.check()?;
         Ok(Client::new(connector, bearer, timeout, most))
     }

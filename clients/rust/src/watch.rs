@@ -155,7 +155,7 @@ impl Watching {
         } else {
             // The stream itself has no deadline, but what it must bring has.
             let first = timeout_at(self.until, self.first()).await;
-            first.unwrap_or_else(|_| Err(Status::deadline_exceeded("")))
+            first.map_err(|_| Error::late())?
         };
         match received {
             Ok(Some(WatchTokenResponse { token: Some(token) })) => {
