@@ -1,6 +1,8 @@
 //! Makes connections, and not too many.
 
 use std::{
+    error::Error,
+    future::poll_fn,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -11,7 +13,7 @@ use std::{
 };
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -40,11 +42,49 @@ impl Target {
             Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Self::Plaintext(at) => Ok(Box::new(quick(TcpStream::connect(at).await?)?)),
             Self::Tls(host, port, tls) => {
-                let tcp = quick(TcpStream::connect((host.as_str(), *port)).await?)?;
+                let tcp = dial(host, *port).await?;
                 Ok(Box::new(tls.handshake(tcp).await?))
             }
         }
     }
+
+    /// What is in the URL of each call.
+    fn origin(&self) -> String {
+        match self {
+            Self::Unix(_) => "http://localhost".into(),
+            Self::Plaintext(at) => format!("http://{at}"),
+            Self::Tls(host, port, _) => origin(host, *port),
+        }
+    }
+}
+
+fn origin(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("https://[{host}]:{port}")
+    } else {
+        format!("https://{host}:{port}")
+    }
+}
+
+/// Connects to whichever address of a host answers first.
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let uri: Uri = origin(host, port).parse().map_err(io::Error::other)?;
+    poll_fn(|cx| tcp.poll_ready(cx)).await.map_err(told)?;
+    tcp.call(uri).await.map(TokioIo::into_inner).map_err(told)
+}
+
+/// An error with all that its causes say.
+fn told(e: impl Error) -> io::Error {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(e) = cause {
+        text = format!("{text}: {e}");
+        cause = e.source();
+    }
+    io::Error::other(text)
 }
 
 /// Small messages do not wait for others.
@@ -83,12 +123,7 @@ impl Connector {
 
     /// What is in the URL of each call.
     pub(crate) fn origin(&self) -> Uri {
-        let text = match &*self.target {
-            Target::Unix(_) => "http://localhost".into(),
-            Target::Plaintext(at) => format!("http://{at}"),
-            Target::Tls(host, port, _) if host.contains(':') => format!("https://[{host}]:{port}"),
-            Target::Tls(host, port, _) => format!("https://{host}:{port}"),
-        };
+        let text = self.target.origin();
         text.parse()
             .unwrap_or_else(|_| Uri::from_static("https://localhost"))
     }
