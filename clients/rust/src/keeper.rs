@@ -85,6 +85,15 @@ enum Step {
     Start(Landing, Outcome, Flight, Option<Token>, u64),
 }
 
+/// What came of waiting.
+enum Landed {
+    Token(Token),
+    /// A token for one use that has another user.
+    Taken,
+    /// The runtime that the flight was on has ended.
+    Lost,
+}
+
 impl Keeper {
     pub(crate) fn new(
         ask: Box<Ask>,
@@ -111,29 +120,33 @@ impl Keeper {
         deadline: Option<Instant>,
     ) -> Result<Token, Error> {
         let message = request.message()?;
-        if self.0.closing.closed() {
-            return Err(Error::closed());
-        }
         let latest = Instant::now() + self.0.timeout;
         let last = deadline.map_or(latest, |own| own.min(latest));
         let place = request.place(&message);
-        let (flight, spare, id) = match self.step(request, &place) {
-            Step::Done(token) => return Ok(token),
-            Step::Alone(id) => return self.alone(message, last, &place, id).await,
-            Step::Await(flight, spare, id) => (flight, spare, id),
-            Step::Start(landing, outcome, flight, spare, id) => {
-                self.start(message.clone(), landing, outcome);
-                (flight, spare, id)
+        loop {
+            let (flight, spare, id) = match self.step(request, &place)? {
+                Step::Done(token) => return Ok(token),
+                Step::Alone(id) => return self.alone(message, last, &place, id).await,
+                Step::Await(flight, spare, id) => (flight, spare, id),
+                Step::Start(landing, outcome, flight, spare, id) => {
+                    self.start(message.clone(), landing, outcome);
+                    (flight, spare, id)
+                }
+            };
+            match wait(flight, spare, request.min_remaining, deadline).await? {
+                Landed::Token(token) => return Ok(token),
+                // Of a token that is for one use, all but one of those who waited ask
+                // alone.
+                Landed::Taken => return self.alone(message, last, &place, id).await,
+                Landed::Lost => {}
             }
-        };
-        match wait(flight, spare, request.min_remaining, deadline).await? {
-            Some(token) => Ok(token),
-            // Of a token that is for one use, all but one of those who waited ask alone.
-            None => self.alone(message, last, &place, id).await,
         }
     }
 
-    fn step(&self, request: &Request, place: &Place) -> Step {
+    fn step(&self, request: &Request, place: &Place) -> Result<Step, Error> {
+        if self.0.closing.closed() {
+            return Err(Error::closed());
+        }
         let now = Reading::now();
         let mut state = self.0.lock();
         let State { places, next } = &mut *state;
@@ -155,15 +168,15 @@ impl Keeper {
         if let Some(old) = &spare {
             let left_alone = entry.failed.is_some_and(|(at, pause)| at.age(now) < pause);
             if old.life.fresh(now, at_least) || left_alone {
-                return Step::Done(old.clone());
+                return Ok(Step::Done(old.clone()));
             }
         }
         if entry.one_time {
-            return Step::Alone(entry.id);
+            return Ok(Step::Alone(entry.id));
         }
         let id = entry.id;
         if let Some(flight) = entry.flights.get(&at_least) {
-            return Step::Await(flight.clone(), spare, id);
+            return Ok(Step::Await(flight.clone(), spare, id));
         }
         let (sender, outcome) = watch::channel(None);
         let flight = Flight {
@@ -178,7 +191,7 @@ impl Keeper {
             at_least,
             taken: flight.taken.clone(),
         };
-        Step::Start(landing, sender, flight, spare, id)
+        Ok(Step::Start(landing, sender, flight, spare, id))
     }
 
     /// Starts a flight. It goes on without whoever came first, and ends with the timeout
@@ -278,13 +291,13 @@ impl Keeper {
 }
 
 /// Waits for a flight. The spare token, where there is one, is what the caller gets while
-/// the server is away. None is a token for one use that has another user.
+/// the server is away.
 async fn wait(
     mut flight: Flight,
     spare: Option<Token>,
     at_least: Duration,
     deadline: Option<Instant>,
-) -> Result<Option<Token>, Error> {
+) -> Result<Landed, Error> {
     let now = Instant::now();
     let landing = flight.outcome.wait_for(Option::is_some);
     let until = match (&spare, deadline) {
@@ -297,19 +310,22 @@ async fn wait(
         None => landing.await,
         Some(until) => match timeout_at(until, landing).await {
             Ok(landed) => landed,
-            Err(_) => return spare.map(Some).ok_or_else(Error::late),
+            Err(_) => return spare.map(Landed::Token).ok_or_else(Error::late),
         },
     };
-    // A flight that is gone without an outcome went down with its runtime.
-    let found = landed.ok().and_then(|outcome| outcome.clone());
-    match found.unwrap_or_else(|| Err(Error::closed())) {
+    let Some(found) = landed.ok().and_then(|outcome| outcome.clone()) else {
+        return Ok(Landed::Lost);
+    };
+    match found {
         Err(e) if e.retryable() => match spare {
-            Some(old) if old.life.usable(Reading::now(), at_least) => Ok(Some(old)),
+            Some(old) if old.life.usable(Reading::now(), at_least) => Ok(Landed::Token(old)),
             _ => Err(e),
         },
         Err(e) => Err(e),
-        Ok(token) if token.one_time() && flight.taken.swap(true, Ordering::AcqRel) => Ok(None),
-        Ok(token) => Ok(Some(token)),
+        Ok(token) if token.one_time() && flight.taken.swap(true, Ordering::AcqRel) => {
+            Ok(Landed::Taken)
+        }
+        Ok(token) => Ok(Landed::Token(token)),
     }
 }
 

@@ -337,12 +337,23 @@ fn a_runtime_that_ends_takes_no_keeper_with_it() {
     let server = Scripted::default();
     server.set(|script| script.takes = seconds(3600));
     let keeper = keeper(&server);
+    let ending = runtime();
     let first = keeper.clone();
-    runtime().block_on(async move {
+    ending.block_on(async move {
         tokio::spawn(async move { get(&first, "p").await });
         yield_now().await;
         yield_now().await;
     });
     server.set(|script| script.takes = NONE);
-    runtime().block_on(async move { must(&keeper, "token-2", "p").await });
+    runtime().block_on(async move {
+        let waits = tokio::spawn(async move { must(&keeper, "token-2", "p").await });
+        yield_now().await;
+        assert_eq!(
+            server.calls(),
+            1,
+            "it waits for the call of the other runtime"
+        );
+        std::thread::spawn(move || drop(ending)).join().unwrap();
+        waits.await.unwrap();
+    });
 }
