@@ -2,8 +2,8 @@
 // docs/clients.md says. scenarios.yaml has the scenarios; each is played with each
 // library, against the program itself, through the library's driver (driver.md).
 //
-//	go test ./clients/conformance -run 'Conformance/each/^go$'
-//	go test ./clients/conformance -run 'Conformance/each/^go$/scenarios/^reused'
+//	go test ./clients/conformance -run 'Conformance/each/^Go$'
+//	go test ./clients/conformance -run 'Conformance/each/^Go$/scenarios/^reused'
 //	go test ./clients/conformance -update       write the matrix into docs/clients.md
 package conformance_test
 
@@ -28,7 +28,9 @@ type language struct {
 }
 
 var languages = []language{
-	{"go", "go", nil},
+	{"Go", "go", nil},
+	{"Ruby", "ruby", nil},
+	{"Rust", "rust", nil},
 }
 
 // TestMain lets more scenarios run at once than there are processors: they wait most

@@ -131,6 +131,9 @@ func (p *play) judge(s *step, a answer, took time.Duration) error {
 	}
 	if s.Expect != nil {
 		if wrong := match(filled(s.Expect, p.fill.Replace), a, p.kept); wrong != "" {
+			if a["error"] != nil {
+				wrong = fmt.Sprintf("%s; error %v", wrong, a["error"])
+			}
 			return errors.New(wrong)
 		}
 	}

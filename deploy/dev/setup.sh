@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what `make test` needs besides Go, make, git and python3. It takes
+# Installs what `make test` needs besides Go, Rust, make, git and python3. It takes
 # no time when everything is there, and changes nothing outside .cache/ but
 # Debian packages.
 set -euo pipefail
@@ -19,8 +19,8 @@ needed() {
 		/usr/include/stdio.h libc6-dev
 		/etc/ssl/certs/ca-certificates.crt ca-certificates
 	END
-	# Node may have come by other ways than Debian's.
-	for command in node:nodejs npm:npm; do
+	# These may have come by other ways than Debian's.
+	for command in node:nodejs npm:npm javac:openjdk-17-jdk-headless mvn:maven; do
 		if ! command -v "${command%:*}" >/dev/null; then
 			echo "- ${command#*:}"
 		fi
