@@ -17,9 +17,9 @@ const keptCallers = 64
 // addKept adds the rows of a token that is signed already, beside bare gRPC
 // servers that answer the same request with the same bytes: what is left
 // between them is all that MintToken does when it does not sign.
-func (b *benchmark) addKept(ctx context.Context, server target) error {
+func (b *benchmark) addKept(ctx context.Context, server, unaudited target) error {
 	const section = "A token that is kept"
-	server = server.asking(reusedProfile)
+	server, unaudited = server.asking(reusedProfile), unaudited.asking(reusedProfile)
 	answer, err := server.keptAnswer(ctx)
 	if err != nil {
 		return err
@@ -37,6 +37,7 @@ func (b *benchmark) addKept(ctx context.Context, server target) error {
 	b.add(&row{section: section, name: echo, load: kept(tuned)})
 	b.add(&row{section: section, name: "MintToken of a kept token" + parties, load: kept(server), against: echo, bound: atLeast(0.95)})
 	b.add(&row{section: section, name: "MintToken of a kept token, the same, by CPU", load: kept(server), against: echo, byCPU: true})
+	b.add(&row{section: section, name: "MintToken of a kept token, without the audit log", load: kept(unaudited), against: echo})
 	b.add(&row{section: section, name: "bare default echo of the same sizes" + parties, load: kept(byDefault), against: echo})
 	return nil
 }

@@ -25,7 +25,7 @@ const configuration = `
 listeners:
   - unix: {path: %q}
 %s
-audit: {file: %q}
+%s
 backends:
   store: {uri: %q%s}
 keys:
@@ -65,6 +65,9 @@ type store struct {
 	tls   bool     // listen on TCP too
 	more  string   // of its configuration, after a comma
 
+	limits    string // a section of the configuration; empty for the defaults
+	unaudited bool   // without the audit log
+
 	starting func() // called just before the process starts; nil calls nothing
 }
 
@@ -80,7 +83,11 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 		tcp = fmt.Sprintf("  - tcp: {address: %q, certificate_file: %q, key_file: %q, client_ca_file: %q}\n",
 			address, b.path(serverCert), b.path(serverKey), b.path(caCert))
 	}
-	text := fmt.Sprintf(configuration, socket, tcp, b.path(s.name+".audit"), s.uri, s.more, s.keyID, os.Getuid(), callerURI)
+	audit := fmt.Sprintf("audit: {file: %q}", b.path(s.name+".audit"))
+	if s.unaudited {
+		audit = ""
+	}
+	text := fmt.Sprintf(configuration, socket, tcp, strings.Join([]string{audit, s.limits}, "\n"), s.uri, s.more, s.keyID, os.Getuid(), callerURI)
 	file := b.path(s.name + ".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return target{}, target{}, err

@@ -27,6 +27,14 @@ func (b *benchmark) tables() []table {
 		last := &tables[len(tables)-1]
 		last.rows = append(last.rows, b.cells(r))
 	}
+	for _, measured := range []struct {
+		title    string
+		measures []measure
+	}{{stepsTitle, b.added}, {latencyTitle, b.latency}, {replicasTitle, b.replicas}, {watchersTitle, b.watched}} {
+		if len(measured.measures) > 0 {
+			tables = append(tables, measureTable(measured.title, measured.measures))
+		}
+	}
 	if b.herd != nil {
 		tables = append(tables, b.herd.table())
 	}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+)
+
+const (
+	watchersTitle   = "10,000 watchers"
+	watchers        = 10_000
+	watchersStreams = 128 // on one connection, as many as the server takes
+	watchersLimit   = 2 * time.Minute
+	mostOfWatcher   = 10 << 10 // bytes
+)
+
+// watchersRun opens ten thousand watches of one profile, each of which gets its
+// token, and looks from outside how much larger the server has become.
+func (b *benchmark) watchersRun(ctx context.Context, progress io.Writer) (err error) {
+	if !b.only.MatchString(watchersTitle) {
+		return nil
+	}
+	fmt.Fprintln(progress, watchersTitle)
+	ctx, cancel := context.WithTimeout(ctx, watchersLimit)
+	defer cancel()
+	server, _, err := b.startServer(ctx, store{
+		name: "watchers", uri: "file:" + b.dir, keyID: "key.p8",
+		limits: fmt.Sprintf("limits: {max_watches: %d, max_watches_per_caller: %d}", watchers, watchers),
+	})
+	if err != nil {
+		return err
+	}
+	server = server.asking(reusedProfile)
+	conns, err := server.dial(ctx, (watchers+watchersStreams-1)/watchersStreams)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, hangUp(conns)) }()
+	before, err := footprintOf(server.pid)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := watchAll(ctx, server, conns); err != nil {
+		return fmt.Errorf("%s: %w", watchersTitle, err)
+	}
+	took := time.Since(began)
+	time.Sleep(2 * time.Second) // the collector's
+	after, err := footprintOf(server.pid)
+	if err != nil {
+		return err
+	}
+	each := (after.rss - before.rss) / watchers
+	b.watched = []measure{
+		below("memory of a watcher", fmt.Sprintf("%.1f KiB", float64(each)/(1<<10)), fmt.Sprintf("≤ %d KiB", mostOfWatcher>>10), each <= mostOfWatcher),
+		{name: "until all have their token", measured: took.Round(time.Millisecond).String()},
+	}
+	return nil
+}
+
+// watchAll opens the watches and returns when each has its first token. They stay
+// until ctx ends or the connections do.
+func watchAll(ctx context.Context, server target, conns []*grpc.ClientConn) error {
+	var opening errgroup.Group
+	for i, conn := range conns {
+		client := jotsmithv1.NewTokenServiceClient(conn)
+		opening.Go(func() error {
+			for range min(watchersStreams, watchers-i*watchersStreams) {
+				stream, err := client.WatchToken(ctx, &jotsmithv1.WatchTokenRequest{Request: server.request()})
+				if err != nil {
+					return err
+				}
+				if _, err := stream.Recv(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return opening.Wait()
+}
