@@ -80,6 +80,8 @@ final class Channels {
             NettyChannelBuilder builder = NettyChannelBuilder.forAddress(UnixDomainSocketAddress.of(path))
                     .channelType(NioDomainSocketChannel.class, UnixDomainSocketAddress.class)
                     .eventLoopGroup(loop)
+                    // gRPC sets it; a Unix socket has no such option, and each connection would log that.
+                    .withOption(ChannelOption.SO_KEEPALIVE, null)
                     .overrideAuthority("localhost")
                     .usePlaintext()
                     .proxyDetector(target -> null);
