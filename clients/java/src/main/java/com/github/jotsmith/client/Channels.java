@@ -38,7 +38,7 @@ final class Channels {
         if (settings.plaintextLoopback()) {
             mayBePlaintext(settings);
             // By whatever name or proxy, it goes to no other machine.
-            NettyChannelBuilder builder = NettyChannelBuilder.forTarget("dns:///" + address)
+            NettyChannelBuilder builder = NettyChannelBuilder.forTarget(target(address))
                     .usePlaintext()
                     .proxyDetector(target -> null);
             return new Opened(finish(builder), () -> {});
@@ -58,11 +58,16 @@ final class Channels {
             throw new IllegalArgumentException("a server at HOST:PORT wants a client certificate or a token;"
                     + " set certificate, or bearerFile");
         }
-        NettyChannelBuilder builder = NettyChannelBuilder.forTarget("dns:///" + address).sslContext(tls);
+        NettyChannelBuilder builder = NettyChannelBuilder.forTarget(target(address)).sslContext(tls);
         if (settings.serverName() != null) {
             builder.overrideAuthority(settings.serverName());
         }
         return new Opened(finish(builder), () -> {});
+    }
+
+    /** The name of an address for gRPC, in which the brackets of IPv6 have to be escaped. */
+    private static String target(String address) {
+        return "dns:///" + address.replace("[", "%5B").replace("]", "%5D");
     }
 
     /** Over java.nio, which needs no native library and is the same on all systems. */

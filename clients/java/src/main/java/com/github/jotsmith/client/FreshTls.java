@@ -9,6 +9,8 @@ import io.grpc.netty.shaded.io.netty.handler.ssl.SslProvider;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
+import java.security.PrivateKey;
+import java.security.cert.X509Certificate;
 import java.util.List;
 import javax.net.ssl.SSLEngine;
 import javax.net.ssl.SSLSessionContext;
@@ -52,7 +54,12 @@ final class FreshTls extends SslContext {
         }
         try {
             if (certificate != null) {
-                builder.keyManager(PemFiles.privateKey(key), PemFiles.certificates(certificate));
+                PrivateKey secret = PemFiles.privateKey(key);
+                X509Certificate[] chain = PemFiles.certificates(certificate);
+                if (!PemFiles.together(chain[0], secret)) {
+                    throw new GeneralSecurityException(key + " is not the key of " + certificate);
+                }
+                builder.keyManager(secret, chain);
             }
             return builder.build();
         } catch (IOException | GeneralSecurityException | IllegalArgumentException e) {

@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.PrivateKey;
+import java.security.Signature;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
 import java.security.spec.InvalidKeySpecException;
@@ -79,6 +80,30 @@ final class PemFiles {
         throw new GeneralSecurityException(file + " holds no PEM private key");
     }
 
+    /**
+     * Whether a private key is that of a certificate. While a pair is being replaced, it may not be.
+     *
+     * @throws GeneralSecurityException where the key is of a kind that cannot sign
+     */
+    static boolean together(X509Certificate certificate, PrivateKey key) throws GeneralSecurityException {
+        if (!certificate.getPublicKey().getAlgorithm().equals(key.getAlgorithm())) {
+            return false;
+        }
+        Signature signature = Signature.getInstance(
+                switch (key.getAlgorithm()) {
+                    case "EC" -> "SHA256withECDSA";
+                    case "RSA" -> "SHA256withRSA";
+                    default -> key.getAlgorithm();
+                });
+        byte[] text = {1};
+        signature.initSign(key);
+        signature.update(text);
+        byte[] signed = signature.sign();
+        signature.initVerify(certificate.getPublicKey());
+        signature.update(text);
+        return signature.verify(signed);
+    }
+
     private static PrivateKey decode(Path file, byte[] pkcs8) throws GeneralSecurityException {
         for (String kind : List.of("EC", "RSA", "EdDSA")) {
             try {
@@ -141,6 +166,9 @@ final class PemFiles {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         out.write(tag);
         if (content.length < 0x80) {
+            out.write(content.length);
+        } else if (content.length < 0x100) {
+            out.write(0x81);
             out.write(content.length);
         } else {
             out.write(0x82);
