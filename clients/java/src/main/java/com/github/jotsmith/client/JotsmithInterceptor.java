@@ -37,7 +37,11 @@ public final class JotsmithInterceptor implements Interceptor {
 
     /** As the other one, with claims and more. */
     public JotsmithInterceptor(JotsmithClient client, TokenRequest request) {
-        this.keeper = client.keeper();
+        this(client.keeper(), request);
+    }
+
+    JotsmithInterceptor(Keeper keeper, TokenRequest request) {
+        this.keeper = keeper;
         this.request = request;
     }
 
