@@ -12,6 +12,8 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.TimeoutException;
 
 /** What the library returns, as the JSON of driver.md. */
 final class Answers {
@@ -71,9 +73,16 @@ final class Answers {
             violations.add(violation);
         });
         o.add("violations", violations);
-        // Java has one exception for neither that is unchecked and could be caught instead.
-        o.addProperty("native", "");
+        o.addProperty("native", nativeOf(e.getCause()));
         return o;
+    }
+
+    /** The library's exception has Java's own as its cause, since it cannot be both. */
+    private static String nativeOf(Throwable cause) {
+        if (cause instanceof TimeoutException) {
+            return "deadline";
+        }
+        return cause instanceof CancellationException ? "cancelled" : "";
     }
 
     static JsonArray batch(List<BatchResult> results) {

@@ -33,7 +33,7 @@ final class Operations implements AutoCloseable {
             case "hello" -> hello();
             case "connect" -> connect(command);
             case "close" -> {
-                clients.remove(Arguments.text(command, "client")).close();
+                client(command).close();
                 yield new JsonObject();
             }
             case "token" -> token(command);
