@@ -65,8 +65,11 @@ final class Verifying {
                 .json(new GsonDeserializer<>(EXACT))
                 .build()
                 .parseSignedClaims(jwt);
-        String[] parts = jwt.split("\\.");
-        return verified("jjwt", new Base64URL(parts[0]), new Base64URL(parts[1]));
+        int dot = jwt.indexOf('.');
+        return verified(
+                "jjwt",
+                new Base64URL(jwt.substring(0, dot)),
+                new Base64URL(jwt.substring(dot + 1, jwt.lastIndexOf('.'))));
     }
 
     private static JsonObject verified(String by, Base64URL header, Base64URL payload) {

@@ -46,26 +46,25 @@ final class CanonicalClaims {
         if (depth > DEEPEST) {
             return false;
         }
-        switch (in.peek()) {
-            case BEGIN_OBJECT:
-                return writeObject(depth);
-            case BEGIN_ARRAY:
-                return writeArray(depth);
-            case STRING:
-                return writeString(in.nextString());
-            case NUMBER: // as it is written: 1 and 1.0 are not the same
+        return switch (in.peek()) {
+            case BEGIN_OBJECT -> writeObject(depth);
+            case BEGIN_ARRAY -> writeArray(depth);
+            case STRING -> writeString(in.nextString());
+            case NUMBER -> { // as it is written: 1 and 1.0 are not the same
                 out.append(in.nextString());
-                return true;
-            case BOOLEAN:
+                yield true;
+            }
+            case BOOLEAN -> {
                 out.append(in.nextBoolean());
-                return true;
-            case NULL:
+                yield true;
+            }
+            case NULL -> {
                 in.nextNull();
                 out.append("null");
-                return true;
-            default:
-                return false;
-        }
+                yield true;
+            }
+            default -> false;
+        };
     }
 
     private boolean writeString(String s) {

@@ -3,6 +3,7 @@ package com.github.jotsmith.client;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
+import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.nio.NioIoHandler;
 import io.grpc.netty.shaded.io.netty.channel.socket.nio.NioDomainSocketChannel;
@@ -90,11 +91,16 @@ final class Channels {
                     .overrideAuthority("localhost")
                     .usePlaintext()
                     .proxyDetector(target -> null);
-            return new Opened(finish(builder), () -> loop.shutdownGracefully(0, 1, TimeUnit.SECONDS));
+            return new Opened(finish(builder), () -> end(loop));
         } catch (RuntimeException wrong) {
-            loop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
+            end(loop);
             throw wrong;
         }
+    }
+
+    /** Ends the thread, which nobody needs to wait for: its channel has been closed. */
+    private static void end(EventLoopGroup loop) {
+        var unused = loop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
     }
 
     private static ManagedChannel finish(NettyChannelBuilder builder) {

@@ -73,8 +73,8 @@ final class ClaimsText {
                 || number instanceof Byte
                 || number instanceof BigInteger;
         boolean finite = number instanceof BigDecimal
-                || number instanceof Double d && Double.isFinite(d)
-                || number instanceof Float f && Float.isFinite(f);
+                || (number instanceof Double d && Double.isFinite(d))
+                || (number instanceof Float f && Float.isFinite(f));
         if (!whole && !finite) {
             throw JotsmithException.refused(
                     "claims", "cannot be written as JSON: a number of " + number.getClass().getName());

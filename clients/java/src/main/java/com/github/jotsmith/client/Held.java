@@ -8,12 +8,18 @@ import java.util.concurrent.Flow;
 /**
  * The body of an answer: what the program's handler made of it, or its bytes, as long as it is not
  * known whether the program is to have them.
- *
- * @param body the program's, where bytes is null
- * @param bytes the bytes, or null
- * @param info what the program's handler has not been asked about yet, beside bytes
  */
-record Held<T>(T body, byte[] bytes, HttpResponse.ResponseInfo info) {
+final class Held<T> {
+    private final T body; // the program's, where there are no bytes
+    private final byte[] bytes; // or null
+    private final HttpResponse.ResponseInfo info; // what the program's handler is still to be asked about
+
+    private Held(T body, byte[] bytes, HttpResponse.ResponseInfo info) {
+        this.body = body;
+        this.bytes = bytes;
+        this.info = info;
+    }
+
     /** A handler of the program's, whose bodies are handed through. */
     static <T> HttpResponse.BodySubscriber<Held<T>> through(
             HttpResponse.BodyHandler<T> handler, HttpResponse.ResponseInfo info) {
@@ -37,7 +43,7 @@ record Held<T>(T body, byte[] bytes, HttpResponse.ResponseInfo info) {
                 request,
                 push,
                 bodies -> accept.apply(info -> through(bodies, info))
-                        .thenApply(response -> new HeldResponse<>(response, response.body().body())));
+                        .thenApply(response -> new HeldResponse<>(response, response.body().body)));
     }
 
     /** The body as the handler makes it of the bytes that were held. */

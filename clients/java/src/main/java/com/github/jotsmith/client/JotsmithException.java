@@ -126,7 +126,7 @@ public final class JotsmithException extends RuntimeException {
                     }
                 }
             } catch (InvalidProtocolBufferException unreadable) {
-                continue; // the code and the message say enough
+                // The code and the message say enough.
             }
         }
         if (reason.isEmpty() && (code == Status.Code.DEADLINE_EXCEEDED || code == Status.Code.CANCELLED)) {

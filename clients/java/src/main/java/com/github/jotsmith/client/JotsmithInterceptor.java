@@ -78,7 +78,7 @@ public final class JotsmithInterceptor implements Interceptor {
 
     private static boolean again(Request refused) {
         RequestBody body = refused.body();
-        return body == null || !body.isOneShot() && !body.isDuplex();
+        return body == null || (!body.isOneShot() && !body.isDuplex());
     }
 
     private static Request authorized(Request request, Token token) {

@@ -106,7 +106,7 @@ final class Keeper {
             entry = entry(request.place());
             old = entry.token;
             boolean spare = old != null && old.life().usable(now, atLeast);
-            if (old != null && old.life().fresh(now, atLeast) || spare && entry.paused(now)) {
+            if ((old != null && old.life().fresh(now, atLeast)) || (spare && entry.paused(now))) {
                 return old;
             }
             shared = entry.oneTime ? null : entry.flights.get(atLeast);
@@ -306,7 +306,7 @@ final class Keeper {
         if (!refused.life().ends() || refused.life().asked().age(now).compareTo(YOUNGEST) < 0) {
             return request;
         }
-        Duration wish = Duration.ofSeconds(refused.life().remaining(now).getSeconds()).plus(LONGER);
+        Duration wish = Duration.ofSeconds(refused.life().remaining(now).toSeconds()).plus(LONGER);
         Duration own = request.minRemaining();
         return own != null && own.compareTo(wish) >= 0 ? request : request.minRemaining(wish);
     }

@@ -58,6 +58,6 @@ record Lifetime(Reading asked, Duration refresh, Duration expire) {
         return atLeast == null
                 || atLeast.isZero()
                 || atLeast.isNegative()
-                || ends() && expire.minus(asked.age(now)).compareTo(atLeast) >= 0;
+                || (ends() && expire.minus(asked.age(now)).compareTo(atLeast) >= 0);
     }
 }

@@ -36,7 +36,22 @@ final class PemFiles {
 
     private PemFiles() {}
 
-    private record Block(String label, byte[] der) {}
+    /**
+     * One block of a file.
+     *
+     * @param file the file
+     * @param label what the block says it is
+     * @param base64 its content, with white space
+     */
+    private record Block(Path file, String label, String base64) {
+        byte[] der() throws GeneralSecurityException {
+            try {
+                return Base64.getMimeDecoder().decode(base64);
+            } catch (IllegalArgumentException notBase64) {
+                throw new GeneralSecurityException(file + " holds a PEM block that is cut off", notBase64);
+            }
+        }
+    }
 
     /**
      * The certificates of a file, in its order.
@@ -48,7 +63,7 @@ final class PemFiles {
         List<X509Certificate> found = new ArrayList<>();
         for (Block block : blocks(file)) {
             if (block.label.equals("CERTIFICATE")) {
-                found.add((X509Certificate) factory.generateCertificate(new ByteArrayInputStream(block.der)));
+                found.add((X509Certificate) factory.generateCertificate(new ByteArrayInputStream(block.der())));
             }
         }
         if (found.isEmpty()) {
@@ -66,15 +81,18 @@ final class PemFiles {
     static PrivateKey privateKey(Path file) throws IOException, GeneralSecurityException {
         for (Block block : blocks(file)) {
             switch (block.label) {
-                case "PRIVATE KEY":
-                    return decode(file, block.der);
-                case "EC PRIVATE KEY":
-                    return decode(file, wrapped(sequence(EC, curve(file, block.der)), block.der));
-                case "RSA PRIVATE KEY":
-                    return decode(file, wrapped(RSA, block.der));
-                case "ENCRYPTED PRIVATE KEY":
-                    throw new GeneralSecurityException(file + " holds an encrypted key, which nobody here can open");
-                default: // a certificate, or the parameters of a curve
+                case "PRIVATE KEY" -> {
+                    return decode(file, block.der());
+                }
+                case "EC PRIVATE KEY" -> {
+                    return decode(file, wrapped(sequence(EC, curve(file, block.der())), block.der()));
+                }
+                case "RSA PRIVATE KEY" -> {
+                    return decode(file, wrapped(RSA, block.der()));
+                }
+                case "ENCRYPTED PRIVATE KEY" -> throw new GeneralSecurityException(
+                        file + " holds an encrypted key, which nobody here can open");
+                default -> {} // a certificate, or the parameters of a curve
             }
         }
         throw new GeneralSecurityException(file + " holds no PEM private key");
@@ -109,21 +127,17 @@ final class PemFiles {
             try {
                 return KeyFactory.getInstance(kind).generatePrivate(new PKCS8EncodedKeySpec(pkcs8));
             } catch (InvalidKeySpecException ofAnotherKind) {
-                continue;
+                // The next kind may be the one.
             }
         }
         throw new GeneralSecurityException(file + " holds a private key of no known kind");
     }
 
-    private static List<Block> blocks(Path file) throws IOException, GeneralSecurityException {
+    private static List<Block> blocks(Path file) throws IOException {
         List<Block> found = new ArrayList<>();
         Matcher next = BLOCK.matcher(Files.readString(file, StandardCharsets.ISO_8859_1));
         while (next.find()) {
-            try {
-                found.add(new Block(next.group(1), Base64.getMimeDecoder().decode(next.group(2))));
-            } catch (IllegalArgumentException notBase64) {
-                throw new GeneralSecurityException(file + " holds a PEM block that is cut off", notBase64);
-            }
+            found.add(new Block(file, next.group(1), next.group(2)));
         }
         return found;
     }

@@ -128,13 +128,16 @@ final class TokenExchange<T> {
             return Optional.empty();
         }
         String scheme = String.valueOf(to.getScheme());
-        boolean http = scheme.equalsIgnoreCase("http");
-        boolean down = http && request.uri().getScheme().equalsIgnoreCase("https");
-        if (to.getHost() == null || !http && !scheme.equalsIgnoreCase("https") || down && policy == Redirect.NORMAL) {
+        boolean plain = scheme.equalsIgnoreCase("http");
+        boolean http = plain || scheme.equalsIgnoreCase("https");
+        boolean down = plain && request.uri().getScheme().equalsIgnoreCase("https") && policy == Redirect.NORMAL;
+        if (to.getHost() == null || !http || down) {
             return Optional.empty();
         }
         HttpRequest.Builder builder = without(request).uri(to);
-        if (status == 303 && !request.method().equals("HEAD") || status < 303 && request.method().equals("POST")) {
+        String method = request.method();
+        boolean get = status == 303 ? !method.equals("HEAD") : status < 303 && method.equals("POST");
+        if (get) {
             builder.GET();
         } else if (!again()) {
             return Optional.empty();

@@ -121,7 +121,7 @@ final class Script extends TokenServiceGrpc.TokenServiceImplBase implements Auto
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-        loop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
+        var unused = loop.shutdownGracefully(0, 1, TimeUnit.SECONDS);
         if (socket != null) {
             Files.deleteIfExists(socket);
             Files.delete(socket.getParent());

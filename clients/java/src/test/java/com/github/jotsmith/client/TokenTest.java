@@ -11,6 +11,7 @@ import com.google.protobuf.Timestamp;
 import java.io.ByteArrayOutputStream;
 import java.io.NotSerializableException;
 import java.io.ObjectOutputStream;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
@@ -36,7 +37,7 @@ class TokenTest {
                 List.of(token) + " " + Map.of(token, token) + new Holder(token) + BatchResult.of(token),
                 new Gson().toJson(token),
                 new Gson().toJson(Map.of("t", new Holder(token))),
-                written.toString(),
+                written.toString(StandardCharsets.ISO_8859_1),
                 new Bearer(SECRET, null).toString(),
                 settings.toString(),
                 TokenRequest.of("p").claims("{\"a\":\"secret\"}").toString())) {
@@ -82,7 +83,7 @@ class TokenTest {
         Duration four = Duration.ofSeconds(400);
         assertEquals(Duration.ofSeconds(500), new Lifetime(zero, four, Duration.ofSeconds(600)).margin());
         assertEquals(four, new Lifetime(zero, four, null).margin());
-        assertEquals(four, new Lifetime(zero, four, Duration.ofSeconds(300)).margin());
+        assertEquals(four, new Lifetime(zero, four, Duration.ofSeconds(399)).margin());
         assertEquals(Duration.ZERO, new Lifetime(zero, null, four).margin());
     }
 }
