@@ -1,7 +1,9 @@
 package com.github.jotsmith.client;
 
+import io.grpc.Deadline;
 import java.io.IOException;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import okhttp3.Interceptor;
 import okhttp3.Request;
 import okhttp3.RequestBody;
@@ -56,9 +58,12 @@ public final class JotsmithInterceptor implements Interceptor {
         if (chain.connection() != null) {
             throw new IllegalStateException("JotsmithInterceptor goes to addInterceptor, not addNetworkInterceptor");
         }
+        // OkHttp's own is for the whole call; without one, the client's timeout counts alone.
+        long nanos = chain.call().timeout().timeoutNanos();
+        Deadline deadline = nanos > 0 ? Deadline.after(nanos, TimeUnit.NANOSECONDS) : null;
         Token token;
         try {
-            token = keeper.token(request, null);
+            token = keeper.token(request, deadline);
         } catch (JotsmithException e) {
             throw new IOException(e.getMessage(), e);
         }
@@ -68,7 +73,7 @@ public final class JotsmithInterceptor implements Interceptor {
         if (response.code() != 401 || !again(refused) || !bearer(token).equals(refused.header(AUTHORIZATION))) {
             return response;
         }
-        Optional<Token> other = keeper.renew(request, token, null);
+        Optional<Token> other = keeper.renew(request, token, deadline);
         if (other.isEmpty()) {
             return response;
         }

@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 
@@ -63,7 +64,7 @@ final class TokenHttpClient extends HttpClient {
             if (Thread.interrupted()) { // which is how an HttpClient says so
                 throw (InterruptedException) new InterruptedException(e.getMessage()).initCause(e);
             }
-            throw new IOException(e.getMessage(), e);
+            throw failed(e);
         }
     }
 
@@ -77,17 +78,25 @@ final class TokenHttpClient extends HttpClient {
     public <T> CompletableFuture<HttpResponse<T>> sendAsync(
             HttpRequest program, HttpResponse.BodyHandler<T> handler, HttpResponse.PushPromiseHandler<T> pushed) {
         HttpResponse.PushPromiseHandler<Held<T>> held = pushed == null ? null : Held.pushed(pushed);
-        return CompletableFuture.supplyAsync(
-                        () -> {
-                            try {
-                                return new TokenExchange<>(keeper, request, redirects, program, handler);
-                            } catch (JotsmithException e) {
-                                throw new CompletionException(
-                                        new IOException(e.getMessage(), e));
-                            }
-                        },
-                        threads)
-                .thenCompose(exchange -> go(exchange, held));
+        try {
+            return CompletableFuture.supplyAsync(() -> begin(program, handler), threads)
+                    .thenCompose(exchange -> go(exchange, held));
+        } catch (RejectedExecutionException closed) {
+            return CompletableFuture.failedFuture(failed(JotsmithException.closed()));
+        }
+    }
+
+    private <T> TokenExchange<T> begin(HttpRequest program, HttpResponse.BodyHandler<T> handler) {
+        try {
+            return new TokenExchange<>(keeper, request, redirects, program, handler);
+        } catch (JotsmithException e) {
+            throw new CompletionException(failed(e));
+        }
+    }
+
+    /** What a program expects of a request that fails. */
+    private static IOException failed(JotsmithException e) {
+        return new IOException(e.getMessage(), e);
     }
 
     private <T> CompletableFuture<HttpResponse<T>> go(

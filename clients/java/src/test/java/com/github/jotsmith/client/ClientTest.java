@@ -8,6 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.Any;
 import com.google.rpc.BadRequest;
 import io.grpc.Status;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -15,6 +19,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
@@ -167,7 +173,7 @@ class ClientTest {
                 .address("unix://" + dir.resolve("nobody"))
                 .timeout(Duration.ofMinutes(1))
                 .connect(name -> null);
-        List<java.util.concurrent.Future<JotsmithException>> ends = new ArrayList<>();
+        List<Future<JotsmithException>> ends = new ArrayList<>();
         for (Runnable call : List.<Runnable>of(
                 () -> client.token("p"),
                 () -> client.keys(),
@@ -185,6 +191,12 @@ class ClientTest {
         assertEquals("CANCELLED", assertThrows(JotsmithException.class, () -> client.keys()).reason());
         assertEquals(
                 "CANCELLED", assertThrows(JotsmithException.class, () -> client.watch("p").hasNext()).reason());
+        HttpClient web = client.httpClient(HttpClient.newBuilder(), "p");
+        HttpRequest request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:1")).build();
+        ExecutionException e = assertThrows(
+                ExecutionException.class,
+                () -> web.sendAsync(request, HttpResponse.BodyHandlers.discarding()).get());
+        assertInstanceOf(JotsmithException.class, e.getCause().getCause());
         client.close();
     }
 }

@@ -258,6 +258,9 @@ class HttpTest {
                 .build();
         IOException e = assertThrows(IOException.class, () -> java.send(request, BodyHandlers.discarding()));
         assertEquals("DEADLINE_EXCEEDED", assertInstanceOf(JotsmithException.class, e.getCause()).reason());
+        OkHttpClient brief = okHttp.newBuilder().callTimeout(Duration.ofMillis(100)).build();
+        Request call = new Request.Builder().url(url(here)).build();
+        assertThrows(IOException.class, () -> brief.newCall(call).execute());
         Thread.currentThread().interrupt();
         assertThrows(InterruptedException.class, () -> java.send(request, BodyHandlers.discarding()));
         tokens.holds.countDown();

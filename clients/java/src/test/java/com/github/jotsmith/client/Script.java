@@ -14,6 +14,7 @@ import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.Status;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.nio.NioIoHandler;
 import io.grpc.netty.shaded.io.netty.channel.socket.nio.NioServerDomainSocketChannel;
@@ -26,6 +27,7 @@ import java.net.InetSocketAddress;
 import java.net.UnixDomainSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -45,7 +47,7 @@ final class Script extends TokenServiceGrpc.TokenServiceImplBase implements Auto
     final BlockingQueue<Stream> streams = new LinkedBlockingQueue<>();
     final List<Long> began = new CopyOnWriteArrayList<>(); // nanoseconds
     final List<String> bearers = new CopyOnWriteArrayList<>(); // of all calls
-    volatile com.google.rpc.Status says = FakeServer.status(Status.Code.INTERNAL, "REACHED", java.time.Duration.ZERO);
+    volatile com.google.rpc.Status says = FakeServer.status(Status.Code.INTERNAL, "REACHED", Duration.ZERO);
     private final Server server;
     private final MultiThreadIoEventLoopGroup loop = new MultiThreadIoEventLoopGroup(1, NioIoHandler.newFactory());
     private final Path socket;
@@ -57,7 +59,8 @@ final class Script extends TokenServiceGrpc.TokenServiceImplBase implements Auto
                 : NettyServerBuilder.forAddress(UnixDomainSocketAddress.of(socket))
                         .channelType(NioServerDomainSocketChannel.class)
                         .bossEventLoopGroup(loop)
-                        .workerEventLoopGroup(loop);
+                        .workerEventLoopGroup(loop)
+                        .withChildOption(ChannelOption.SO_KEEPALIVE, null);
         if (tls != null) {
             builder.sslContext(tls);
         }
