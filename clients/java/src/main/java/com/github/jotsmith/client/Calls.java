@@ -86,6 +86,7 @@ final class Calls {
 
     <A> A retry(Deadline deadline, Supplier<A> once) {
         Waits waits = new Waits();
+        JotsmithException before = null;
         while (true) {
             if (closed()) {
                 throw JotsmithException.closed();
@@ -99,9 +100,13 @@ final class Calls {
             if (closed()) {
                 throw JotsmithException.closed();
             }
+            if (before != null && failed.code() == Status.Code.DEADLINE_EXCEEDED && failed.reason().isEmpty()) {
+                throw before; // that the time ran out says less than why
+            }
             if (failed.code() != Status.Code.UNAVAILABLE) {
                 throw failed;
             }
+            before = failed;
             Duration wait = waits.next(failed);
             if (deadline.timeRemaining(TimeUnit.NANOSECONDS) <= wait.toNanos()) {
                 throw failed;

@@ -50,8 +50,9 @@ public final class JotsmithException extends RuntimeException {
     }
 
     /**
-     * The server's reason, one of docs/errors.md. Empty where the server was not reached. A deadline
-     * that passes here is {@code DEADLINE_EXCEEDED}, a call given up here {@code CANCELLED}.
+     * The server's reason, one of docs/errors.md. Empty where the server was not reached: then there is
+     * nothing but the code. Whoever has waited for a token as long as he would, or until he was
+     * interrupted, finds {@code DEADLINE_EXCEEDED} or {@code CANCELLED} here too.
      */
     public String reason() {
         return reason;
@@ -128,9 +129,6 @@ public final class JotsmithException extends RuntimeException {
             } catch (InvalidProtocolBufferException unreadable) {
                 // The code and the message say enough.
             }
-        }
-        if (reason.isEmpty() && (code == Status.Code.DEADLINE_EXCEEDED || code == Status.Code.CANCELLED)) {
-            reason = code.name(); // gRPC's own, here
         }
         return new JotsmithException(code, reason, textOf(status, cause), retryAfter, violations, cause);
     }

@@ -73,6 +73,18 @@ class CallsTest {
     }
 
     @Test
+    void whyTheServerWasAwaySaysMoreThanThatTheTimeRanOut() {
+        JotsmithException e = assertThrows(JotsmithException.class, () -> calls.retry(in(5_000), () -> {
+            if (tries.incrementAndGet() == 1) {
+                throw says(Status.Code.UNAVAILABLE, Duration.ZERO);
+            }
+            throw Status.DEADLINE_EXCEEDED.asRuntimeException();
+        }));
+        assertEquals("SAID", e.reason());
+        assertEquals(2, tries.get());
+    }
+
+    @Test
     void nothingElseIsTriedAgain() {
         for (Status.Code code : List.of(
                 Status.Code.RESOURCE_EXHAUSTED,
