@@ -108,7 +108,7 @@ final class Calls {
             }
             before = failed;
             Duration wait = waits.next(failed);
-            if (deadline.timeRemaining(TimeUnit.NANOSECONDS) <= wait.toNanos()) {
+            if (Duration.ofNanos(deadline.timeRemaining(TimeUnit.NANOSECONDS)).compareTo(wait) <= 0) {
                 throw failed;
             }
             try {

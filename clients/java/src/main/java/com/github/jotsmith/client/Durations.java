@@ -6,10 +6,14 @@ import java.time.Instant;
 
 /** Times of protobuf's as times of Java's, and back. */
 final class Durations {
+    /** The longest that protobuf has, ten thousand years. */
+    private static final long MOST_SECONDS = 315_576_000_000L;
+
     private Durations() {}
 
     static Duration of(com.google.protobuf.Duration d) {
-        return Duration.ofSeconds(d.getSeconds(), d.getNanos());
+        long seconds = Math.max(-MOST_SECONDS, Math.min(d.getSeconds(), MOST_SECONDS));
+        return Duration.ofSeconds(seconds, d.getNanos());
     }
 
     static com.google.protobuf.Duration of(Duration d) {

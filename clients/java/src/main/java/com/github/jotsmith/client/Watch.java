@@ -193,7 +193,7 @@ public final class Watch implements Iterator<Token>, AutoCloseable {
             return;
         }
         Duration wait = waits.next(failed);
-        if (until.timeRemaining(TimeUnit.NANOSECONDS) <= wait.toNanos()) {
+        if (Duration.ofNanos(until.timeRemaining(TimeUnit.NANOSECONDS)).compareTo(wait) <= 0) {
             throw failed;
         }
         if (woken.await(wait.toNanos(), TimeUnit.NANOSECONDS)) {

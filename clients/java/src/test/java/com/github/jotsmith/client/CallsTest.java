@@ -17,6 +17,8 @@ import org.junit.jupiter.api.Timeout;
 
 @Timeout(30)
 class CallsTest {
+    private static final Duration TEN_THOUSAND_YEARS = Duration.ofDays(3_652_500);
+
     private final Calls calls = new Calls(null, null, Duration.ofSeconds(10));
     private final AtomicInteger tries = new AtomicInteger();
 
@@ -58,18 +60,18 @@ class CallsTest {
         long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
         assertEquals("answer", answer);
         assertEquals(3, tries.get());
-        assertTrue(took >= 600 && took < 1_500, took + " ms");
+        assertTrue(took >= 600 && took < 5_000, took + " ms");
     }
 
     @Test
     void nobodyWaitsForNothing() {
         long start = System.nanoTime();
-        JotsmithException e = assertThrows(JotsmithException.class, () -> calls.retry(in(1_000), () -> {
-            throw says(Status.Code.UNAVAILABLE, Duration.ofSeconds(2));
+        JotsmithException e = assertThrows(JotsmithException.class, () -> calls.retry(in(9_000), () -> {
+            throw says(Status.Code.UNAVAILABLE, TEN_THOUSAND_YEARS);
         }));
         assertEquals("SAID", e.reason());
-        assertEquals(Duration.ofSeconds(2), e.retryAfter());
-        assertTrue(System.nanoTime() - start < TimeUnit.MILLISECONDS.toNanos(500));
+        assertEquals(TEN_THOUSAND_YEARS, e.retryAfter());
+        assertTrue(System.nanoTime() - start < TimeUnit.SECONDS.toNanos(5));
     }
 
     @Test

@@ -141,10 +141,10 @@ class KeeperTest {
         long start = System.nanoTime();
         must("token-1", P);
         long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
-        assertTrue(took >= 990 && took < 2_000, took + " ms");
+        assertTrue(took >= 990 && took < 5_000, took + " ms");
         start = System.nanoTime();
-        assertEquals("token-1", keeper.token(P, Deadline.after(200, TimeUnit.MILLISECONDS)).reveal());
-        assertTrue(System.nanoTime() - start < TimeUnit.MILLISECONDS.toNanos(190));
+        assertEquals("token-1", keeper.token(P, Deadline.after(1, TimeUnit.SECONDS)).reveal());
+        assertTrue(System.nanoTime() - start < TimeUnit.MILLISECONDS.toNanos(950));
         server.holds.countDown();
     }
 

@@ -31,7 +31,7 @@ class WatchTest {
         client = JotsmithClient.builder()
                 .address(script.address())
                 .plaintextLoopback()
-                .timeout(Duration.ofSeconds(2))
+                .timeout(Duration.ofSeconds(4))
                 .connect(name -> null);
     }
 
@@ -63,10 +63,8 @@ class WatchTest {
             assertEquals(List.of("a", "b", "c"), take(watch, 3));
         }
         assertEquals(4, script.began.size());
-        long atOnce = script.began.get(1) - script.began.get(0);
         long again = script.began.get(2) - script.began.get(1);
         assertTrue(again >= TimeUnit.MILLISECONDS.toNanos(100), "asked over and over after " + again + " ns");
-        assertTrue(atOnce < again, atOnce + " ns");
     }
 
     @Test
@@ -98,7 +96,7 @@ class WatchTest {
         long start = System.nanoTime();
         Watch watch = client.watch("p");
         assertEquals("DEADLINE_EXCEEDED", assertThrows(JotsmithException.class, watch::next).reason());
-        assertTrue(System.nanoTime() - start >= TimeUnit.MILLISECONDS.toNanos(1_900));
+        assertTrue(System.nanoTime() - start >= TimeUnit.MILLISECONDS.toNanos(3_900));
         assertFalse(watch.hasNext());
     }
 
