@@ -32,7 +32,7 @@ public final class ClientBuilder {
 
     /**
      * The PEM file of the CAs that the server's certificate must chain to (JOTSMITH_TLS_CA). Without
-     * it they are the system's. It is read again for each connection.
+     * it they are the Java runtime's. It is read again for each connection.
      */
     public ClientBuilder ca(Path file) {
         this.ca = Objects.requireNonNull(file, "ca");
