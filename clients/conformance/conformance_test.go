@@ -29,6 +29,7 @@ type language struct {
 
 var languages = []language{
 	{"Go", "go", nil},
+	{"Java", "java", nil},
 	{"Ruby", "ruby", nil},
 	{"Rust", "rust", nil},
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
 )
@@ -90,7 +91,13 @@ func (s *server) serve(ctx context.Context, maxConnections int) error {
 	}
 	for _, l := range s.listeners {
 		s.log.InfoContext(ctx, "listening", "address", l.String())
-		group.Go(func() error { return l.server.Serve(l.listener) })
+		group.Go(func() error {
+			err := l.server.Serve(l.listener)
+			if errors.Is(err, grpc.ErrServerStopped) { // before it began
+				return nil
+			}
+			return err
+		})
 	}
 	group.Go(func() error {
 		<-running.Done()
