@@ -1,0 +1,1 @@
+"""What is generated from proto/jotsmith/v1."""
