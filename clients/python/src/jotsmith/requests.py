@@ -86,7 +86,7 @@ class _Exchange:
         if other is None:
             return response
         self._repeated = True
-        if self._position is not None and sent.body is self._body:
+        if self._position is not None:
             self._body.seek(self._position)
         response.close()
         again = sent.copy()

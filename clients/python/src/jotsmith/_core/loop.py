@@ -89,7 +89,13 @@ class Loop:
         """Wait for work, which is a task so that no cancellation of the caller's is mistaken for its own."""
         task = asyncio.get_running_loop().create_task(work)
         done = Signal()
-        task.add_done_callback(lambda _: done.happen())
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled():
+                task.exception()  # or asyncio complains where nobody waits for it any more
+            done.happen()
+
+        task.add_done_callback(ended)
         try:
             await self.wait((done, *stops), seconds)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -55,7 +55,7 @@ class _Chosen:
     tls_cert: Any = None
     tls_key: Any = None
     tls_server_name: Any = None
-    bearer: Any = None
+    bearer: Any = field(default=None, repr=False)
     bearer_file: Any = None
     plaintext_loopback: bool = False
     timeout: Any = None
@@ -84,7 +84,7 @@ class _Chosen:
     @property
     def tls(self) -> bool:
         """Whether anything of TLS is set."""
-        return any(getattr(self, field.name) for field in fields(self) if field.name.startswith("tls_"))
+        return any(getattr(self, each.name) for each in fields(self) if each.name.startswith("tls_"))
 
 
 @dataclass(frozen=True)

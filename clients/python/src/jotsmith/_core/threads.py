@@ -105,7 +105,10 @@ class Threads:
         for stop in stops:
             stop.listen(stream.cancel)
         try:
-            return next(stream, None)
+            answer = next(stream, None)
+            if late.happened:  # and the stream has been cancelled
+                raise errors.deadline_exceeded()
+            return answer
         except grpc.RpcError:
             raise_stopped(stops)
             if late.happened:

@@ -115,6 +115,8 @@ class Tokens:
 
     async def _go_on(self, failed: Error) -> None:
         """Wait until the next stream may begin, or raise the Error that ends the watch."""
+        if self._calls.closed.happened:
+            raise errors.closed()
         away = failed.code is grpc.StatusCode.UNAVAILABLE
         if not away and failed.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
             raise failed
@@ -128,8 +130,6 @@ class Tokens:
         if (self._until or 0) - self._calls.runtime.now() <= wait:
             raise failed
         await self._calls.runtime.wait(self._stops, wait)
-        if self._calls.closed.happened:
-            raise errors.closed()
 
     async def _shut(self) -> None:
         stream, self._stream = self._stream, None
