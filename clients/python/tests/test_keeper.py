@@ -310,3 +310,15 @@ async def test_each_caller_gets_an_error_of_his_own():
     assert client.server.calls == 1
     assert failed[0] is not failed[1]
     assert all(isinstance(each, Error) for each in failed)
+
+
+@virtually
+async def test_a_server_that_sees_the_deadline_first_is_not_one_who_gives_up():
+    class Early(Scripted):
+        async def unary(self, method, message, metadata, seconds, stops):
+            await self.wait(stops, seconds - 0.01)
+            raise grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    client = Client(Early())
+    await client.fails("DEADLINE_EXCEEDED")
+    assert now() == pytest.approx(10)

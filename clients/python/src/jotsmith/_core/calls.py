@@ -24,6 +24,10 @@ from jotsmith.v1 import key_service_pb2, token_service_pb2
 if TYPE_CHECKING:
     from jotsmith._core.settings import Server
 
+_LITTLE = 0.1
+"""How many seconds the server may see a deadline earlier than it is here. It ends the call
+then as one that was given up."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -201,7 +205,12 @@ class Calls:
                 method, message, self.metadata(), self.timeout if left is None else max(left, 0), caller.stops
             )
         except grpc.RpcError as failed:
-            raise errors.from_rpc(failed) from failed
+            error = errors.from_rpc(failed)
+            left = caller.left()
+            if error.code is grpc.StatusCode.CANCELLED and left is not None and left < _LITTLE:
+                await self.runtime.wait(caller.stops, left)
+                caller.check()
+            raise error from failed
         except errors.Cancelled:
             caller.check()  # which says whether the client was closed
             raise
