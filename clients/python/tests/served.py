@@ -35,6 +35,7 @@ class Service(token_service_pb2_grpc.TokenServiceServicer, key_service_pb2_grpc.
         self.callers: list[str] = []
         self.sent: list[dict[str, Any]] = []
         self.more = threading.Event()  # another token for the watches
+        self.left = threading.Semaphore(0)  # watches that their callers have left
 
     def MintToken(self, _: Any, context: grpc.ServicerContext) -> MintTokenResponse:  # noqa: N802
         return self._answer(context)
@@ -44,6 +45,7 @@ class Service(token_service_pb2_grpc.TokenServiceServicer, key_service_pb2_grpc.
         return token_service_pb2.BatchMintTokensResponse(results=results)
 
     def WatchToken(self, _: Any, context: grpc.ServicerContext) -> Iterator[WatchTokenResponse]:  # noqa: N802
+        context.add_callback(self.left.release)
         while context.is_active():
             yield WatchTokenResponse(token=self._answer(context))
             while context.is_active() and not self.more.wait(0.05):

@@ -221,3 +221,23 @@ def test_a_client_of_asyncio_is_made_outside_of_any_loop(served):
             return (await client.token("p")).reveal()
 
     assert asyncio.run(main()) == "token-1"
+
+
+def test_a_watch_that_nobody_has_any_more_ends(served, client):
+    for token in client.watch("p"):
+        assert token.fresh
+        break
+    assert served[0].left.acquire(timeout=5)
+
+
+def test_a_watch_of_asyncio_that_nobody_has_any_more_ends(served):
+    service, address = served
+
+    async def main():
+        async with aio.connect(address) as client:
+            async for token in client.watch("p"):
+                assert token.fresh
+                break
+            assert await asyncio.to_thread(service.left.acquire, timeout=5)
+
+    asyncio.run(main())

@@ -47,6 +47,10 @@ class Authority:
         private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return private, self._sign(name, key.public_key()).public_bytes(pem)
 
+    def locked(self):
+        format_, lock = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word")
+        return self.key.private_bytes(serialization.Encoding.PEM, format_, lock)
+
 
 class Stage:
     """A server over TLS and the files of a client."""
@@ -153,6 +157,8 @@ def test_wrong_settings_are_errors_at_once(stage, tmp_path):
     ca, cert, key = stage.settings.values()
     other = tmp_path / "other.key"
     other.write_bytes(stage.authority.issue("other")[0])
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(stage.authority.locked())
     long = tmp_path / "long"
     long.write_text("x" * 8194)
     spaced = tmp_path / "spaced"
@@ -172,6 +178,7 @@ def test_wrong_settings_are_errors_at_once(stage, tmp_path):
         ("host:8443", {"tls_ca": key, "bearer": "x"}, "no PEM certificate"),
         ("host:8443", {"tls_ca": ca, "tls_cert": cert, "tls_key": other}, "client certificate"),
         ("host:8443", {"tls_ca": ca, "tls_cert": key, "tls_key": key}, "client certificate"),
+        ("host:8443", {"tls_ca": ca, "tls_cert": cert, "tls_key": locked}, "client certificate"),
         ("unix:///s", {"bearer": "a b"}, "not a token"),
         ("unix:///s", {"bearer": "a\n"}, "not a token"),
         ("unix:///s", {"bearer_file": tmp_path}, "regular"),

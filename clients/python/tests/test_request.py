@@ -47,6 +47,7 @@ def test_durations_are_exact():
     message = Request("p", ttl=datetime.timedelta(minutes=5), min_remaining=1.5).message()
     assert (message.ttl.seconds, message.ttl.nanos) == (300, 0)
     assert (message.min_remaining.seconds, message.min_remaining.nanos) == (1, 500_000_000)
+    assert not Request("p", min_remaining=0).message().HasField("min_remaining")
     assert not Request("p").message().HasField("ttl")
     assert Request("p", ttl=10**9).message().ttl.seconds == 10**9
 

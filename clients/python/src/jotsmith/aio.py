@@ -15,7 +15,7 @@ from jotsmith._core.watch import Tokens
 from jotsmith.credentials import of_aio
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import AsyncGenerator, Coroutine, Iterable
 
     import grpc
     from typing_extensions import Self, Unpack
@@ -125,20 +125,23 @@ class Client:
 
 
 class Watch:
-    """An iterator over the tokens of a watch, for one task. close, or the end of an `async with`, ends it."""
+    """An iterator over the tokens of a watch, for one task.
+
+    close, the end of an `async with`, or a wait that is cancelled ends it, and so does
+    asyncio where nobody has it any more.
+    """
 
     def __init__(self, tokens: Tokens) -> None:
         """Make an iterator of what Client.watch puts together."""
         self._tokens = tokens
+        # Of a generator asyncio knows when nobody has it any more.
+        self._each = _each(tokens)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Token:
-        token = await self._tokens.next()
-        if token is None:
-            raise StopAsyncIteration
-        return token
+        return await anext(self._each)
 
     def close(self) -> None:
         """End the watch. From another task it ends whoever waits for a token there."""
@@ -148,7 +151,15 @@ class Watch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._tokens.end()
+        await self._each.aclose()
+
+
+async def _each(tokens: Tokens) -> AsyncGenerator[Token, None]:
+    try:
+        while (token := await tokens.next()) is not None:
+            yield token
+    finally:
+        await tokens.end()
 
 
 async def awaited(work: Coroutine[Any, Any, T]) -> T:

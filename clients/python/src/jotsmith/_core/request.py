@@ -35,7 +35,7 @@ class Request:
     def message(self) -> MintTokenRequest:
         """Return the request on the wire. An Error says what cannot be sent."""
         message = MintTokenRequest(profile=_utf8("profile", self.profile), claims=self._text())
-        for field, value in (("ttl", self.ttl), ("min_remaining", self.min_remaining)):
+        for field, value in (("ttl", self.ttl), ("min_remaining", self.min_remaining or None)):
             if value is not None:
                 duration = Duration()
                 try:

@@ -10,6 +10,9 @@ import grpc
 
 from jotsmith._core.errors import SettingError
 
+_TRIES = 3
+"""How often files are read that are being replaced."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -58,17 +61,26 @@ class TLS:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=ca.decode("latin-1"))
             except (ssl.SSLError, ValueError):
                 raise SettingError(f"CA of the server: {self.ca} holds no PEM certificate") from None
-        cert, key = _read("client certificate", self.cert), _read("client key", self.key)
-        if self.cert is not None:
-            # gRPC would say nothing of a key that is another certificate's. Python reads
-            # them from files alone, which may have been replaced since.
+        cert, key = self._pair()
+        return Files(_system() if self.ca is None else ca, cert, key)
+
+    def _pair(self) -> tuple[bytes | None, bytes | None]:
+        """Read the client's certificate and key, and look whether they belong together.
+
+        gRPC would say nothing of a key that is another certificate's. Python looks at
+        files alone, which may have been replaced since they were read.
+        """
+        for _ in range(_TRIES):
+            cert, key = _read("client certificate", self.cert), _read("client key", self.key)
+            if self.cert is None:
+                return None, None
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self.cert, self.key, password=lambda: b"")
             except (OSError, ValueError) as wrong:
                 raise SettingError(f"client certificate: {self.cert} with {self.key}: {wrong}") from None
-            if (cert, key) != (_read("client certificate", self.cert), _read("client key", self.key)):
-                raise SettingError(f"client certificate: {self.cert} is being written")
-        return Files(_system() if self.ca is None else ca, cert, key)
+            if (cert, key) == (_read("client certificate", self.cert), _read("client key", self.key)):
+                return cert, key
+        raise SettingError(f"client certificate: {self.cert} is being written")
 
 
 def _read(what: str, path: Path | None) -> bytes | None:
