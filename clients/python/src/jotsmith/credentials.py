@@ -51,10 +51,11 @@ class _Plugin(grpc.AuthMetadataPlugin):
 
     def __call__(self, _context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
         def answered(asked: Future[Token]) -> None:
-            failed = asked.exception()
-            if failed is None:
-                callback((("authorization", "Bearer " + asked.result().reveal()),), None)
+            try:
+                token = asked.result()
+            except Exception as failed:  # noqa: BLE001 # gRPC is told; a loop that has ended cancels
+                callback((), failed)
             else:
-                callback((), failed if isinstance(failed, Exception) else RuntimeError("the loop has ended"))
+                callback((("authorization", "Bearer " + token.reveal()),), None)
 
         self._ask().add_done_callback(answered)
