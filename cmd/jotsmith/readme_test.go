@@ -51,7 +51,7 @@ func TestReadmeSnippets(t *testing.T) {
 			script.WriteString("go run ./.cache/readme\n")
 		case "python":
 			write(t, filepath.Join(home, "snippet.py"), text)
-			script.WriteString("PYTHONPATH=~/jotsmith/stubs python ~/snippet.py\n")
+			script.WriteString("PYTHONPATH=clients/python/src python ~/snippet.py\n")
 		case "text": // not for this machine
 		default:
 			t.Errorf("nobody runs a snippet of kind %q", kind)
@@ -64,7 +64,7 @@ func TestReadmeSnippets(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "HOME="+home, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"),
-		"PATH="+filepath.Join(root, ".cache", "verify", "bin")+":"+os.Getenv("PATH"))
+		"PATH="+filepath.Join(root, ".cache", "python", "venv", "bin")+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

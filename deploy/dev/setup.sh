@@ -63,10 +63,10 @@ for run in clients/*/run; do
 	"$run" setup
 done
 
-# PyJWT, joserfc and grpcio in a virtual environment: verifiers of tokens that are
-# not ours and not in Go, and a caller in another language.
+# PyJWT and joserfc in a virtual environment: verifiers of tokens that are not ours
+# and not in Go.
 if ! cmp -s deploy/dev/requirements.txt .cache/verify/installed; then
-	echo "installing PyJWT, joserfc and grpcio into .cache/verify"
+	echo "installing PyJWT and joserfc into .cache/verify"
 	python3 -m venv --clear .cache/verify
 	.cache/verify/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/dev/requirements.txt
 	cp deploy/dev/requirements.txt .cache/verify/installed

@@ -262,13 +262,7 @@ func (s *Server) Start() {
 	command := s.command
 	s.ended = make(chan error, 1)
 	go func() { s.ended <- command.Wait() }()
-	for {
-		if conn, err := (&net.Dialer{}).DialContext(s.t.Context(), "unix", s.File("s")); err == nil {
-			if err := conn.Close(); err != nil {
-				s.t.Error(err)
-			}
-			return
-		}
+	for !s.listens("s") || !s.listens("admin") {
 		select {
 		case err := <-s.ended:
 			s.command = nil
@@ -276,6 +270,18 @@ func (s *Server) Start() {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// listens says whether somebody answers on a socket.
+func (s *Server) listens(socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(s.t.Context(), "unix", s.File(socket))
+	if err != nil {
+		return false
+	}
+	if err := conn.Close(); err != nil {
+		s.t.Error(err)
+	}
+	return true
 }
 
 // Stop lets the program stop as it wants to. It does nothing to one that is stopped.
