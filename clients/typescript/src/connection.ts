@@ -23,7 +23,7 @@ export class Connection {
   constructor(transport: Transport, bearer: Bearer | undefined, clock: Clock) {
     this.#bearer = bearer;
     this.#clock = clock;
-    const credentials = transport.kind === "tls" ? new FreshTLS(transport.files) : new Plaintext();
+    const credentials = transport.kind === "tls" ? new FreshTLS(transport.files, transport.name) : new Plaintext();
     this.#client = new GrpcClient(transport.target, credentials, channelOptions(transport));
   }
 
@@ -137,9 +137,7 @@ function channelOptions(transport: Transport): ChannelOptions {
   if (transport.kind !== "tls") {
     return { ...common, "grpc.enable_http_proxy": 0 };
   }
-  return transport.serverName === undefined
-    ? common
-    : { ...common, "grpc.ssl_target_name_override": transport.serverName, "grpc.default_authority": transport.serverName };
+  return transport.authority === undefined ? common : { ...common, "grpc.default_authority": transport.authority };
 }
 
 function onAbort(signal: AbortSignal, call: () => void): void {

@@ -36,11 +36,14 @@ export interface Settings {
   readonly maxKept?: number | undefined;
 }
 
-/** How the server is reached. */
+/**
+ * How the server is reached: `name` is that in its certificate, and `authority` what HTTP/2
+ * calls it, if not HOST:PORT.
+ */
 export type Transport =
   | { readonly kind: "unix"; readonly target: string }
   | { readonly kind: "plaintext"; readonly target: string }
-  | { readonly kind: "tls"; readonly target: string; readonly files: TLSFiles; readonly serverName: string | undefined };
+  | { readonly kind: "tls"; readonly target: string; readonly files: TLSFiles; readonly name: string; readonly authority: string | undefined };
 
 /** Settings that hold together, with what the environment says. */
 export interface Resolved {
@@ -94,7 +97,9 @@ function transportOf(address: string, settings: Settings): Transport {
     }
     return { kind: "unix", target: address };
   }
-  if (!/^([^:[\]/]+|\[[0-9A-Fa-f:.%a-z]+\]):[0-9]+$/.test(address)) {
+  const [, name, ip] = /^(?:([^:[\]/]+)|\[([0-9A-Fa-f:.]+)\]):[0-9]+$/.exec(address) ?? [];
+  const host = name ?? ip;
+  if (host === undefined) {
     throw new SettingError(`address ${JSON.stringify(address)} is neither unix:///PATH nor HOST:PORT`);
   }
   const files = { ca, cert, key };
@@ -102,7 +107,7 @@ function transportOf(address: string, settings: Settings): Transport {
   if (cert === undefined && !anyBearer) {
     throw new SettingError("a server at HOST:PORT wants a client certificate or a token; set tlsCert and tlsKey, or bearerFile");
   }
-  return { kind: "tls", target: `dns:///${address}`, files, serverName };
+  return { kind: "tls", target: `dns:///${address}`, files, name: serverName ?? host, authority: serverName };
 }
 
 /** The target of a server in plaintext, which is on this machine by its digits alone. */
