@@ -108,7 +108,7 @@ test("a caller who stops gets no error", async (t) => {
 test("an iterator that is returned while it waits ends at once", async (t) => {
   const { client } = await scripted(t, [{ tokens: ["a"] }]);
   const iterator = client.watch("p")[Symbol.asyncIterator]();
-  assert.equal((await iterator.next()).value?.reveal(), "a");
+  assert.equal((await iterator.next()).done, false);
   const waiting = iterator.next();
   await iterator.return?.();
   assert.equal((await waiting).done, true);
