@@ -4,7 +4,7 @@ import { Client as GrpcClient, Metadata, type CallOptions as GrpcOptions, type C
 import type { Bearer } from "./bearer.js";
 import type { Clock, Reading } from "./clock.js";
 import { FreshTLS, Plaintext } from "./credentials.js";
-import { fromService, plain, type JotsmithError } from "./errors.js";
+import { expired, fromService, plain, type JotsmithError } from "./errors.js";
 import type { Scope } from "./scope.js";
 import type { Transport } from "./settings.js";
 
@@ -34,7 +34,7 @@ export class Connection {
       const call = this.#client.makeUnaryRequest(pathOf(method), encoder(method.input), decoder(method.output), create(method.input, request), metadata, options(scope), (error, response) => {
         scope.signal.removeEventListener("abort", cancel);
         if (error !== null) {
-          reject(scope.error ?? fromService(error));
+          reject(problem(scope, error));
         } else if (response === undefined) {
           reject(plain("INTERNAL", "the server answered nothing"));
         } else {
@@ -73,7 +73,7 @@ export class Connection {
       for (let message: unknown = call.read(); message !== null; message = call.read()) {
         arrive(message as MessageShape<O>);
       }
-      end ??= { error: scope.error ?? fromService(error) };
+      end ??= { error: problem(scope, error) };
       wake();
     });
     call.on("end", () => {
@@ -152,6 +152,12 @@ function onAbort(signal: AbortSignal, call: () => void): void {
 function options(scope: Scope): GrpcOptions {
   const left = scope.leftMs();
   return left === Infinity ? {} : { deadline: Date.now() + left };
+}
+
+/** The error of a call: that of its scope, where the server may only have seen it first. */
+function problem(scope: Scope, error: ServiceError): JotsmithError {
+  const found = scope.error ?? fromService(error);
+  return found.code === "CANCELLED" && scope.error === undefined && scope.late ? expired() : found;
 }
 
 function pathOf(method: { parent: { typeName: string }; name: string }): string {

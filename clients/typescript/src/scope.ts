@@ -1,3 +1,5 @@
+import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:events";
+
 import type { Clock } from "./clock.js";
 import { cancelled, expired, JotsmithError } from "./errors.js";
 
@@ -8,6 +10,9 @@ export interface CallOptions {
   /** The caller's own deadline, in milliseconds from now on. */
   readonly timeoutMs?: number | undefined;
 }
+
+/** By how much a server may see a deadline pass before it is seen here. */
+const littleMs = 100;
 
 /**
  * The time of one call: it ends with an error when its deadline has passed or its caller
@@ -33,6 +38,7 @@ export class Scope {
         }),
       );
       if (signal !== undefined) {
+        manyMayListen(signal);
         const given = () => {
           this.end(reasonOf(signal));
         };
@@ -62,6 +68,14 @@ export class Scope {
   /** How many milliseconds are left; Infinity without a deadline. */
   leftMs(): number {
     return this.#end - this.#clock.now().monotonic;
+  }
+
+  /**
+   * Whether the deadline has passed, or is so near that a server, which has heard of it,
+   * may have seen it pass.
+   */
+  get late(): boolean {
+    return this.leftMs() < littleMs;
   }
 
   /** Ends it with an error, if it has not ended yet. */
@@ -118,6 +132,13 @@ export class Scope {
     } finally {
       stop();
     }
+  }
+}
+
+/** Keeps Node.js from taking many calls with one signal for a leak; each lets go of it. */
+function manyMayListen(signal: AbortSignal): void {
+  if (getMaxListeners(signal) === defaultMaxListeners) {
+    setMaxListeners(Infinity, signal);
   }
 }
 

@@ -13,9 +13,6 @@ import { Token } from "./token.js";
  */
 const livedMs = 10_000;
 
-/** The server may see the caller's deadline a little earlier than it is here. */
-const littleMs = 100;
-
 /** One watch of a profile, over as many streams as it takes. */
 export class Watch {
   readonly #scope: Scope;
@@ -73,7 +70,7 @@ export class Watch {
 
   /** Whether the caller has given it up. */
   #over(): boolean {
-    return !this.#closed && (this.#scope.error !== undefined || this.#scope.leftMs() < littleMs);
+    return !this.#closed && (this.#scope.error !== undefined || this.#scope.late);
   }
 
   /** Runs one stream until it ends, and returns the error that it ended with. */

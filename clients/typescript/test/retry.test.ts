@@ -77,3 +77,18 @@ test("a timer of more than 24 days is not over at once", async () => {
   stop();
   end();
 });
+
+test("a signal of many calls is no leak", async () => {
+  const warned: Error[] = [];
+  const note = (warning: Error) => warned.push(warning);
+  process.on("warning", note);
+  const { signal } = new AbortController();
+  const clock = new FakeClock();
+  const scopes = Array.from({ length: 50 }, () => new Scope(clock, { signal }));
+  await settle();
+  for (const scope of scopes) {
+    scope.close();
+  }
+  process.off("warning", note);
+  assert.deepEqual(warned, []);
+});
