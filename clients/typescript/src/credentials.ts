@@ -50,7 +50,6 @@ abstract class Patient extends ChannelCredentials {
     });
     const connected = await Promise.race([this.connected(socket), late]);
     silent = () => !connected.secure && socket.bytesRead === 0;
-    late.catch(() => undefined); // the closed connection says it to gRPC
     return connected;
   }
 }

@@ -45,18 +45,22 @@ export function readTLS({ ca, cert, key }: TLSFiles): tls.SecureContext {
 }
 
 function rootsOf(file: string): string[] {
-  const found = read("CA of the server", file).match(certificate) ?? [];
+  const found = certificatesOf(read("CA of the server", file));
   if (found.length === 0) {
     throw new SettingError(`CA of the server: ${file} holds no PEM certificate`);
   }
-  for (const pem of found) {
-    try {
-      new X509Certificate(pem);
-    } catch (error) {
-      throw new SettingError(`CA of the server: ${file}: ${(error as Error).message}`);
-    }
-  }
   return found;
+}
+
+/** What of a PEM file can be a CA; a bundle may hold what this Node.js cannot read. */
+function certificatesOf(pem: string): string[] {
+  return (pem.match(certificate) ?? []).filter((one) => {
+    try {
+      return new X509Certificate(one).fingerprint256 !== "";
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** The CAs of the system; undefined leaves those that come with Node.js. */

@@ -60,7 +60,7 @@ export function resolve(address: string | undefined, settings: Settings, env: No
   const transport = transportOf(at, filled);
   return {
     transport,
-    bearer: filled.bearer ? Bearer.ofText(filled.bearer) : filled.bearerFile ? Bearer.ofFile(filled.bearerFile) : undefined,
+    bearer: filled.bearerFile ? Bearer.ofFile(filled.bearerFile) : filled.bearer ? Bearer.ofText(filled.bearer) : undefined,
     timeoutMs: positive("timeoutMs", settings.timeoutMs, 10_000),
     maxKept: positive("maxKept", settings.maxKept, 1024),
   };
