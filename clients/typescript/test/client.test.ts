@@ -58,7 +58,7 @@ test("a connection on which nothing is said is given up", { timeout: 20_000 }, a
   const socket = socketOf(t);
   const plain = await mute(t, socket);
   const tls = await mute(t, { port: 0, host: "127.0.0.1" });
-  const clients = [clientOf(t, socket, { timeoutMs: 5500 }), connect(`127.0.0.1:${tls.port}`, { bearer: "t", timeoutMs: 5500 })];
+  const clients = [clientOf(t, socket, { timeoutMs: 6500 }), connect(`127.0.0.1:${tls.port}`, { bearer: "t", timeoutMs: 6500 })];
   t.after(() => {
     clients[1]?.close();
   });
@@ -71,21 +71,30 @@ test("a connection on which nothing is said is given up", { timeout: 20_000 }, a
 
 test("a bearer is never sent in the clear", async (t) => {
   let said = "";
-  const server = createServer((socket) => {
-    socket.on("error", () => undefined).on("data", (data) => (said += data.toString("latin1")));
+  const server = createServer();
+  const heard = new Promise<void>((resolve) => {
+    server.on("connection", (socket) => {
+      socket.on("error", () => undefined).on("data", (data) => {
+        said += data.toString("latin1");
+        resolve();
+      });
+    });
   });
   await new Promise<void>((resolve) => {
     server.listen(0, "127.0.0.1", resolve);
   });
   t.after(() => server.close());
-  const client = connect(`127.0.0.1:${(server.address() as AddressInfo).port}`, { bearer: "secret", timeoutMs: 300 });
+  const client = connect(`127.0.0.1:${(server.address() as AddressInfo).port}`, { bearer: "secret" });
   t.after(() => {
     client.close();
   });
-  await assert.rejects(client.token("p"), { code: "DEADLINE_EXCEEDED" });
-  assert.ok(said.length > 0 && !said.includes("secret"));
+  const token = assert.rejects(client.token("p"), { code: "CANCELLED" });
+  await heard;
+  assert.ok(!said.includes("secret"));
   assert.throws(() => client.channelCredentials("p", {}, credentials.createInsecure()), SettingError);
   assert.ok(client.channelCredentials("p")._isSecure());
+  client.close();
+  await token;
 });
 
 test("a call ends with its signal, its own deadline and the client", async (t) => {

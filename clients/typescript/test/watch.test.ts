@@ -23,7 +23,7 @@ interface Watched {
 
 const draining = { code: status.UNAVAILABLE, details: "draining" };
 
-async function scripted(t: TestContext, streams: Stream[]): Promise<{ client: Client; began: number[] }> {
+async function scripted(t: TestContext, streams: Stream[], timeoutMs = 10_000): Promise<{ client: Client; began: number[] }> {
   const socket = socketOf(t);
   const began: number[] = [];
   await serve(t, socket, {
@@ -40,12 +40,12 @@ async function scripted(t: TestContext, streams: Stream[]): Promise<{ client: Cl
       }
     },
   });
-  return { client: clientOf(t, socket, { timeoutMs: 1000 }), began };
+  return { client: clientOf(t, socket, { timeoutMs }), began };
 }
 
 /** Watches until the token "enough", the end, or an error. */
-async function watch(t: TestContext, streams: Stream[], options: TokenOptions = {}): Promise<Watched> {
-  const { client, began } = await scripted(t, streams);
+async function watch(t: TestContext, streams: Stream[], options: TokenOptions = {}, timeoutMs?: number): Promise<Watched> {
+  const { client, began } = await scripted(t, streams, timeoutMs);
   const watched: Watched = { tokens: [], began, error: undefined };
   try {
     for await (const token of client.watch("p", options)) {
@@ -71,8 +71,7 @@ test("a watch follows a server that stops", async (t) => {
   ]);
   assert.deepEqual([tokens, error], [["a", "b", "enough"], undefined]);
   assert.equal(began.length, 5);
-  const [first = 0, second = 0, third = 0, fourth = 0] = began;
-  assert.ok(second - first < 90, "it is asked again at once");
+  const [, second = 0, third = 0, fourth = 0] = began;
   assert.ok(third - second >= 100, `a server that stops over and over is asked after ${third - second} ms`);
   assert.ok(fourth - third >= 200);
 });
@@ -84,25 +83,27 @@ test("a watch ends when there can be no token", async (t) => {
 
 test("a watch ends when no first token comes in time", async (t) => {
   const start = performance.now();
-  const { tokens, error } = await watch(t, [{ tokens: [] }]);
+  const { tokens, error } = await watch(t, [{ tokens: [] }], {}, 600);
   assert.deepEqual([tokens, error?.code, error?.name], [[], "DEADLINE_EXCEEDED", "TimeoutError"]);
-  assert.ok(performance.now() - start >= 990);
+  assert.ok(performance.now() - start >= 590);
   const nobody = clientOf(t, socketOf(t), { timeoutMs: 300 }).watch("p")[Symbol.asyncIterator]();
   await assert.rejects(nobody.next(), { code: "UNAVAILABLE" });
   assert.deepEqual(await nobody.next(), { done: true, value: undefined });
 });
 
 test("a caller who stops gets no error", async (t) => {
-  const timed = await watch(t, [{ tokens: ["a"] }], { timeoutMs: 300 });
+  const timed = await watch(t, [{ tokens: ["a"] }], { timeoutMs: 1500 });
   assert.deepEqual([timed.tokens, timed.error], [["a"], undefined]);
   const aborted = await watch(t, [{ tokens: ["a"] }], { signal: AbortSignal.abort() });
   assert.deepEqual([aborted.tokens, aborted.error], [[], undefined]);
+  const { client } = await scripted(t, [{ tokens: ["a"] }]);
   const controller = new AbortController();
-  setTimeout(() => {
+  const got: string[] = [];
+  for await (const token of client.watch("p", { signal: controller.signal })) {
+    got.push(token.reveal());
     controller.abort();
-  }, 100);
-  const given = await watch(t, [{ tokens: ["a"] }], { signal: controller.signal });
-  assert.deepEqual([given.tokens, given.error], [["a"], undefined]);
+  }
+  assert.deepEqual(got, ["a"]);
 });
 
 test("an iterator that is returned while it waits ends at once", async (t) => {
