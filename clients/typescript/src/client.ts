@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 
+import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ChannelCredentials } from "@grpc/grpc-js";
 
 import { systemClock } from "./clock.js";
@@ -173,7 +174,7 @@ export class Client {
   /** What `token` would get from the server. Nothing is signed or kept. */
   async explain(profile: string, options: TokenOptions = {}): Promise<Explanation> {
     const { message } = new Prepared({ ...options, profile });
-    const answer = await this.#call(options, (scope) => this.#connection.unary(scope, TokenService.method.explainToken, { request: message }));
+    const answer = await this.call(TokenService.method.explainToken, { request: message }, options);
     return {
       grant: answer.grant,
       refusals: answer.refusals.map(fromStatus),
@@ -188,8 +189,16 @@ export class Client {
 
   /** The keys of the profiles that the caller may mint, or of one profile alone. */
   async keys(profile = "", options: CallOptions = {}): Promise<Key[]> {
-    const { keys } = await this.#call(options, (scope) => this.#connection.unary(scope, KeyService.method.listKeys, { profile }));
+    const { keys } = await this.call(KeyService.method.listKeys, { profile }, options);
     return keys.map(({ kid, algorithm, spki, jwk, profiles }) => ({ kid, algorithm, publicKey: publicKey(kid, spki), jwk, profiles }));
+  }
+
+  /**
+   * Makes a call that has no method here, one of a service in `@jotsmith/client/proto`. It
+   * fails with a JotsmithError.
+   */
+  call<I extends DescMessage, O extends DescMessage>(method: DescMethodUnary<I, O>, request: MessageInitShape<I>, options: CallOptions = {}): Promise<MessageShape<O>> {
+    return this.#call(options, (scope) => this.#connection.unary(scope, method, request));
   }
 
   /**

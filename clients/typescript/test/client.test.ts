@@ -6,6 +6,7 @@ import { test, type TestContext } from "node:test";
 import { credentials, status } from "@grpc/grpc-js";
 
 import { connect, JotsmithError, SettingError } from "../src/index.js";
+import { TokenService } from "../src/proto.js";
 import { answer, clientOf, serve, socketOf } from "./server.js";
 
 /** A server that takes connections and says nothing; it ends with the test. */
@@ -115,6 +116,17 @@ test("a call ends with its signal, its own deadline and the client", async (t) =
   for (const call of [client.token("p"), client.keys(), client.batch([])]) {
     await assert.rejects(call, { code: "CANCELLED" });
   }
+});
+
+test("what has no method here can be called", async (t) => {
+  const socket = socketOf(t);
+  await serve(t, socket, {
+    mint: (call, done) => {
+      done(null, answer(`of ${call.request.profile}`));
+    },
+  });
+  const { token } = await clientOf(t, socket).call(TokenService.method.mintToken, { profile: "p" });
+  assert.equal(token, "of p");
 });
 
 test("what the server does not know is an error of the one type", async (t) => {
