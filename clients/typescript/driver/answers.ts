@@ -21,10 +21,20 @@ export function keyOf({ kid, algorithm, jwk, profiles }: Key): object {
 export function problemOf(error: unknown): object {
   if (error instanceof JotsmithError) {
     const { code, reason, message, retryable, retryAfterMs, violations } = error;
-    return { code, reason, message, retryable, retry_after: retryAfterMs, violations, native: natives[error.name] ?? "" };
+    return {
+      code,
+      reason,
+      message,
+      retryable,
+      retry_after: retryAfterMs,
+      violations,
+      native: natives[error.name] ?? "",
+    };
   }
   if (error instanceof SettingError) {
     return { native: "setting", message: error.message };
   }
-  return error instanceof Error ? { native: error.constructor.name, message: error.message } : { native: typeof error, message: String(error) };
+  return error instanceof Error
+    ? { native: error.constructor.name, message: error.message }
+    : { native: typeof error, message: String(error) };
 }

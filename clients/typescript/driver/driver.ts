@@ -1,6 +1,13 @@
 import { inspect } from "node:util";
 
-import { connect, type CallOptions, type Client, type RequestOptions, type Token, type TokenRequest } from "@jotsmith/client";
+import {
+  connect,
+  type CallOptions,
+  type Client,
+  type RequestOptions,
+  type Token,
+  type TokenRequest,
+} from "@jotsmith/client";
 
 import { keyOf, problemOf, tokenOf } from "./answers.js";
 import type { Command } from "./command.js";
@@ -38,9 +45,18 @@ export class Driver {
   private async run(command: Command, signal: AbortSignal): Promise<Answer> {
     switch (command.op) {
       case "hello":
-        return { language: "typescript", library: "@jotsmith/client 0.1.0", jose: await jose(), http: ["fetch"], grpc: ["channelCredentials"] };
+        return {
+          language: "typescript",
+          library: "@jotsmith/client 0.1.0",
+          jose: await jose(),
+          http: ["fetch"],
+          grpc: ["channelCredentials"],
+        };
       case "connect":
-        this.#clients.set(command.need("client"), connect(command.text("address"), settingsOf(command.object("settings"))));
+        this.#clients.set(
+          command.need("client"),
+          connect(command.text("address"), settingsOf(command.object("settings"))),
+        );
         return {};
       case "cancel":
         this.#running.get(command.number("of") ?? -1)?.abort();
@@ -67,17 +83,26 @@ export class Driver {
         client.close();
         return {};
       case "token": {
-        const callers = Array.from({ length: command.number("callers") ?? 1 }, () => client.token(command.need("profile"), { ...requestOf(command), ...call }));
+        const callers = Array.from({ length: command.number("callers") ?? 1 }, () =>
+          client.token(command.need("profile"), { ...requestOf(command), ...call }),
+        );
         return { tokens: (await Promise.all(callers)).map(tokenOf) };
       }
       case "batch": {
         const results = await client.batch(command.objects("requests").map(itemOf), call);
-        return { results: results.map(({ token, error }) => (token === undefined ? { error: problemOf(error) } : { token: tokenOf(token) })) };
+        return {
+          results: results.map(({ token, error }) =>
+            token === undefined ? { error: problemOf(error) } : { token: tokenOf(token) },
+          ),
+        };
       }
       case "watch":
         return this.watch(command, client, call);
       case "explain": {
-        const { grant, refusals, header, claims, ttlMs } = await client.explain(command.need("profile"), { ...requestOf(command), ...call });
+        const { grant, refusals, header, claims, ttlMs } = await client.explain(command.need("profile"), {
+          ...requestOf(command),
+          ...call,
+        });
         return { grant, refusals: refusals.map(problemOf), header, claims, ttl: ttlMs };
       }
       case "keys":

@@ -9,7 +9,9 @@ const lexeme = /"(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9eE]*/g;
  */
 export function parse(text: string): unknown {
   const marked = text.replace(lexeme, (found) => (/^-?[0-9]{16,}$/.test(found) ? JSON.stringify(mark + found) : found));
-  return JSON.parse(marked, (_, value: unknown) => (typeof value === "string" && value.startsWith(mark) ? exact(value.slice(mark.length)) : value));
+  return JSON.parse(marked, (_, value: unknown) =>
+    typeof value === "string" && value.startsWith(mark) ? exact(value.slice(mark.length)) : value,
+  );
 }
 
 function exact(text: string): number | bigint {

@@ -6,8 +6,15 @@ import { Client as GrpcClient, credentials, status } from "@grpc/grpc-js";
 import type { Command } from "./command.js";
 
 /** Makes a program's request through the plug of HTTP. */
-export async function callHttp(command: Command, client: Client, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-  const init: RequestInit = { headers: command.object("headers").entries() as [string, string][], signal: signal ?? null };
+export async function callHttp(
+  command: Command,
+  client: Client,
+  signal: AbortSignal | undefined,
+): Promise<{ status: number; body: string }> {
+  const init: RequestInit = {
+    headers: command.object("headers").entries() as [string, string][],
+    signal: signal ?? null,
+  };
   const method = command.text("method");
   const body = command.text("body");
   const response = await client.fetch(command.need("profile"))(command.need("url"), {
@@ -27,9 +34,16 @@ export async function callGrpc(command: Command, client: Client): Promise<{ stat
   try {
     return await new Promise((resolve) => {
       const same = (bytes: Buffer) => bytes;
-      service.makeUnaryRequest("/jotsmith.v1.KeyService/ListKeys", same, same, empty, { deadline: Date.now() + 30_000 }, (error) => {
-        resolve({ status: status[error?.code ?? status.OK] });
-      });
+      service.makeUnaryRequest(
+        "/jotsmith.v1.KeyService/ListKeys",
+        same,
+        same,
+        empty,
+        { deadline: Date.now() + 30_000 },
+        (error) => {
+          resolve({ status: status[error?.code ?? status.OK] });
+        },
+      );
     });
   } finally {
     service.close();

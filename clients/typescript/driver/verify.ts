@@ -16,5 +16,7 @@ export async function verify(jwt: string, jwk: string): Promise<{ verified: obje
   const { payload } = await compactVerify(jwt, key, { algorithms: ["ES256"] });
   const [header = ""] = jwt.split(".");
   const [by] = await jose();
-  return { verified: [{ by, header: Buffer.from(header, "base64url").toString(), payload: Buffer.from(payload).toString() }] };
+  return {
+    verified: [{ by, header: Buffer.from(header, "base64url").toString(), payload: Buffer.from(payload).toString() }],
+  };
 }

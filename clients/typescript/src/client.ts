@@ -20,7 +20,8 @@ import { Token } from "./token.js";
 import { Watch } from "./watch.js";
 
 /** The outcome of one request of a batch. */
-export type Result = { readonly token: Token; readonly error?: undefined } | { readonly token?: undefined; readonly error: JotsmithError };
+export type Result =
+  { readonly token: Token; readonly error?: undefined } | { readonly token?: undefined; readonly error: JotsmithError };
 
 /** What a token would be, or why there would be none. */
 export interface Explanation {
@@ -190,14 +191,24 @@ export class Client {
   /** The keys of the profiles that the caller may mint, or of one profile alone. */
   async keys(profile = "", options: CallOptions = {}): Promise<Key[]> {
     const { keys } = await this.call(KeyService.method.listKeys, { profile }, options);
-    return keys.map(({ kid, algorithm, spki, jwk, profiles }) => ({ kid, algorithm, publicKey: publicKey(kid, spki), jwk, profiles }));
+    return keys.map(({ kid, algorithm, spki, jwk, profiles }) => ({
+      kid,
+      algorithm,
+      publicKey: publicKey(kid, spki),
+      jwk,
+      profiles,
+    }));
   }
 
   /**
    * Makes a call that has no method here, one of a service in `@jotsmith/client/proto`. It
    * fails with a JotsmithError.
    */
-  call<I extends DescMessage, O extends DescMessage>(method: DescMethodUnary<I, O>, request: MessageInitShape<I>, options: CallOptions = {}): Promise<MessageShape<O>> {
+  call<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions = {},
+  ): Promise<MessageShape<O>> {
     return this.#call(options, (scope) => this.#connection.unary(scope, method, request));
   }
 

@@ -1,5 +1,20 @@
-import { create, fromBinary, toBinary, type DescMessage, type DescMethodServerStreaming, type DescMethodUnary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
-import { Client as GrpcClient, Metadata, type CallOptions as GrpcOptions, type ChannelOptions, type ServiceError } from "@grpc/grpc-js";
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import {
+  Client as GrpcClient,
+  Metadata,
+  type CallOptions as GrpcOptions,
+  type ChannelOptions,
+  type ServiceError,
+} from "@grpc/grpc-js";
 
 import type { Bearer } from "./bearer.js";
 import type { Clock, Reading } from "./clock.js";
@@ -28,19 +43,31 @@ export class Connection {
   }
 
   /** Makes one call, within its scope. It fails with a JotsmithError. */
-  unary<I extends DescMessage, O extends DescMessage>(scope: Scope, method: DescMethodUnary<I, O>, request: MessageInitShape<I>): Promise<MessageShape<O>> {
+  unary<I extends DescMessage, O extends DescMessage>(
+    scope: Scope,
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+  ): Promise<MessageShape<O>> {
     return new Promise((resolve, reject) => {
       const metadata = this.metadata();
-      const call = this.#client.makeUnaryRequest(pathOf(method), encoder(method.input), decoder(method.output), create(method.input, request), metadata, options(scope), (error, response) => {
-        scope.signal.removeEventListener("abort", cancel);
-        if (error !== null) {
-          reject(problem(scope, error));
-        } else if (response === undefined) {
-          reject(plain("INTERNAL", "the server answered nothing"));
-        } else {
-          resolve(response);
-        }
-      });
+      const call = this.#client.makeUnaryRequest(
+        pathOf(method),
+        encoder(method.input),
+        decoder(method.output),
+        create(method.input, request),
+        metadata,
+        options(scope),
+        (error, response) => {
+          scope.signal.removeEventListener("abort", cancel);
+          if (error !== null) {
+            reject(problem(scope, error));
+          } else if (response === undefined) {
+            reject(plain("INTERNAL", "the server answered nothing"));
+          } else {
+            resolve(response);
+          }
+        },
+      );
       const cancel = () => {
         call.cancel();
       };
@@ -53,8 +80,19 @@ export class Connection {
    * came. The iteration fails with a JotsmithError, or ends where the server has ended
    * the stream.
    */
-  async *stream<I extends DescMessage, O extends DescMessage>(scope: Scope, method: DescMethodServerStreaming<I, O>, request: MessageInitShape<I>): AsyncGenerator<Arrived<MessageShape<O>>, void, undefined> {
-    const call = this.#client.makeServerStreamRequest(pathOf(method), encoder(method.input), decoder(method.output), create(method.input, request), this.metadata(), options(scope));
+  async *stream<I extends DescMessage, O extends DescMessage>(
+    scope: Scope,
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+  ): AsyncGenerator<Arrived<MessageShape<O>>, void, undefined> {
+    const call = this.#client.makeServerStreamRequest(
+      pathOf(method),
+      encoder(method.input),
+      decoder(method.output),
+      create(method.input, request),
+      this.metadata(),
+      options(scope),
+    );
     const cancel = () => {
       call.cancel();
     };
@@ -154,10 +192,17 @@ function options(scope: Scope): GrpcOptions {
   return left === Infinity ? {} : { deadline: Date.now() + left };
 }
 
-/** The error of a call: that of its scope, where the server may only have seen it first. */
+/**
+ * The error of a call: that of its scope, where it has ended. Where nobody has given it
+ * up, and the server gives no reason, a call that is cancelled is a stream that was cut
+ * off, as a server does with one whose deadline it sees pass first.
+ */
 function problem(scope: Scope, error: ServiceError): JotsmithError {
   const found = scope.error ?? fromService(error);
-  return found.code === "CANCELLED" && scope.error === undefined && scope.late ? expired() : found;
+  if (found.code !== "CANCELLED" || found.reason !== "" || scope.error !== undefined) {
+    return found;
+  }
+  return scope.late ? expired() : plain("UNAVAILABLE", `the stream was cut off: ${found.message}`);
 }
 
 function pathOf(method: { parent: { typeName: string }; name: string }): string {

@@ -86,9 +86,11 @@ export class FreshTLS extends Patient {
       socket,
       secureContext: this.#last,
       ALPNProtocols: ["h2"],
+      rejectUnauthorized: true, // whatever NODE_TLS_REJECT_UNAUTHORIZED says
       checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate),
     };
-    if (isIP(name) === 0) { // an address is no name to ask for
+    if (isIP(name) === 0) {
+      // an address is no name to ask for
       options.servername = name;
     }
     return new Promise((resolve, reject) => {

@@ -58,7 +58,8 @@ export class JotsmithError extends Error {
     super(facts.message, facts.cause === undefined ? undefined : { cause: facts.cause });
     this.code = facts.code;
     this.reason = facts.reason;
-    this.retryable = facts.code === "UNAVAILABLE" || facts.code === "RESOURCE_EXHAUSTED" || facts.code === "DEADLINE_EXCEEDED";
+    this.retryable =
+      facts.code === "UNAVAILABLE" || facts.code === "RESOURCE_EXHAUSTED" || facts.code === "DEADLINE_EXCEEDED";
     this.retryAfterMs = facts.retryAfterMs;
     this.violations = facts.violations;
     const name = natives[facts.code];
@@ -86,12 +87,25 @@ export function plain(code: Code, message: string): JotsmithError {
 
 /** The error of a deadline that has passed here. */
 export function expired(): JotsmithError {
-  return new JotsmithError({ code: "DEADLINE_EXCEEDED", reason: "DEADLINE_EXCEEDED", message: "the deadline has passed", retryAfterMs: 0, violations: [] });
+  return new JotsmithError({
+    code: "DEADLINE_EXCEEDED",
+    reason: "DEADLINE_EXCEEDED",
+    message: "the deadline has passed",
+    retryAfterMs: 0,
+    violations: [],
+  });
 }
 
 /** The error of a call that its caller has given up, and why he did. */
 export function cancelled(cause?: unknown): JotsmithError {
-  return new JotsmithError({ code: "CANCELLED", reason: "CANCELLED", message: "the call was given up", retryAfterMs: 0, violations: [], cause });
+  return new JotsmithError({
+    code: "CANCELLED",
+    reason: "CANCELLED",
+    message: "the call was given up",
+    retryAfterMs: 0,
+    violations: [],
+    cause,
+  });
 }
 
 /** The error of a Client that is closed. */
@@ -112,7 +126,13 @@ export function refused(field: string, description: string): JotsmithError {
 
 /** The error that a status of the server's says. */
 export function fromStatus(status: Status): JotsmithError {
-  const facts: Facts = { code: codeName(status.code), reason: "", message: status.message, retryAfterMs: 0, violations: [] };
+  const facts: Facts = {
+    code: codeName(status.code),
+    reason: "",
+    message: status.message,
+    retryAfterMs: 0,
+    violations: [],
+  };
   for (const any of status.details) {
     facts.reason = detail(any, ErrorInfoSchema)?.reason ?? facts.reason;
     const delay = detail(any, RetryInfoSchema)?.retryDelay;
@@ -136,7 +156,7 @@ export function fromService(error: ServiceError): JotsmithError {
   }
   const code = codeName(error.code);
   // Without details it is gRPC's own, which counts the same time as is counted here.
-  return code === "DEADLINE_EXCEEDED" ? expired() : plain(code, error.details);
+  return code === "DEADLINE_EXCEEDED" ? expired() : plain(code, error.details.replace(/ Resolution note: $/, ""));
 }
 
 /** The error of a call, whatever was thrown. */

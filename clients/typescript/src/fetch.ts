@@ -37,7 +37,11 @@ class Authorized {
     const given = input instanceof Request ? asInit(input, init) : init;
     const signal = given.signal ?? undefined;
     const scope = new Scope(systemClock, { signal });
-    const first: Sent = { url: new URL(input instanceof Request ? input.url : input), init: given, headers: new Headers(given.headers) };
+    const first: Sent = {
+      url: new URL(input instanceof Request ? input.url : input),
+      init: given,
+      headers: new Headers(given.headers),
+    };
     try {
       return await this.follow(first, scope);
     } finally {
@@ -50,7 +54,8 @@ class Authorized {
     let sent = first;
     for (let redirects = 0; ; redirects++) {
       const response = sent.url.origin === first.url.origin ? await this.send(sent, scope) : await this.pass(sent);
-      const next = first.init.redirect === undefined || first.init.redirect === "follow" ? redirected(sent, response) : undefined;
+      const next =
+        first.init.redirect === undefined || first.init.redirect === "follow" ? redirected(sent, response) : undefined;
       if (next === undefined) {
         return redirects === 0 ? response : Object.defineProperty(response, "redirected", { value: true });
       }
@@ -99,9 +104,23 @@ class Authorized {
 
 /** A Request as what would make the same one, with what `init` changes. */
 function asInit(request: Request, init: RequestInit): RequestInit {
-  const { method, headers, body, credentials, integrity, keepalive, mode, redirect, referrer, referrerPolicy, signal } = request;
+  const { method, headers, body, credentials, integrity, keepalive, mode, redirect, referrer, referrerPolicy, signal } =
+    request;
   const stream = body === null ? {} : { body, duplex: "half" as const };
-  return { method, headers, credentials, integrity, keepalive, mode, redirect, referrer, referrerPolicy, signal, ...stream, ...init };
+  return {
+    method,
+    headers,
+    credentials,
+    integrity,
+    keepalive,
+    mode,
+    redirect,
+    referrer,
+    referrerPolicy,
+    signal,
+    ...stream,
+    ...init,
+  };
 }
 
 /** Whether a body can be sent once more. */
@@ -131,7 +150,8 @@ function redirected({ url, init, headers }: Sent, response: Response): Sent | un
   to.hash ||= url.hash;
   const next = new Headers(headers);
   const method = init.method?.toUpperCase() ?? "GET";
-  const asGet = response.status === 303 ? method !== "GET" && method !== "HEAD" : response.status <= 302 && method === "POST";
+  const asGet =
+    response.status === 303 ? method !== "GET" && method !== "HEAD" : response.status <= 302 && method === "POST";
   const { body, ...rest } = init;
   if (!asGet && !again(body)) {
     throw new TypeError("a redirect of a request whose body cannot be sent again");

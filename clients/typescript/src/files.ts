@@ -65,7 +65,8 @@ function certificatesOf(pem: string): string[] {
 
 /** The CAs of the system; undefined leaves those that come with Node.js. */
 function systemRoots(): string[] | undefined {
-  if ("getCACertificates" in tls) { // since Node.js 22.15
+  if ("getCACertificates" in tls) {
+    // since Node.js 22.15
     const get = tls.getCACertificates as (of: "system" | "extra") => string[];
     const roots = [...get("system"), ...get("extra")];
     return roots.length > 0 ? roots : undefined;

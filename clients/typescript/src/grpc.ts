@@ -7,7 +7,10 @@ import type { Token } from "./token.js";
  * Channel credentials that carry a token with each call. gRPC would let call credentials
  * alone go over plaintext, so they come with their TLS: a token is as good as a password.
  */
-export function carrying(token: () => Promise<Token>, base: ChannelCredentials = credentials.createSsl()): ChannelCredentials {
+export function carrying(
+  token: () => Promise<Token>,
+  base: ChannelCredentials = credentials.createSsl(),
+): ChannelCredentials {
   if (!base._isSecure()) {
     throw new SettingError("a token is sent over TLS alone");
   }

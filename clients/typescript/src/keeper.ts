@@ -97,7 +97,13 @@ export class Keeper {
    * the server is away. Of a token that is for one use, all but one of those who waited
    * ask alone.
    */
-  private async await(request: Prepared, entry: Entry, flight: Flight, old: Token | undefined, scope: Scope): Promise<Token> {
+  private async await(
+    request: Prepared,
+    entry: Entry,
+    flight: Flight,
+    old: Token | undefined,
+    scope: Scope,
+  ): Promise<Token> {
     const found = old === undefined ? await scope.wait(flight.outcome) : await this.soon(flight.outcome, old, scope);
     if (found instanceof JotsmithError) {
       if (old !== undefined && away(found) && Token.lifeOf(old).usable(this.clock.now(), request.minRemainingMs)) {
@@ -182,7 +188,8 @@ export class Keeper {
     if (away(found)) {
       entry.failed = this.clock.now();
       entry.pauseMs = Math.max(found.retryAfterMs, pauseMs);
-    } else if (found.code !== "INVALID_ARGUMENT" && found.code !== "CANCELLED") { // the request was wrong, or nobody asked any more
+    } else if (found.code !== "INVALID_ARGUMENT" && found.code !== "CANCELLED") {
+      // the request was wrong, or nobody asked any more
       entry.token = undefined;
     }
     if (entry.token === undefined && entry.flights.size === 0) {

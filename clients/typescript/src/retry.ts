@@ -39,7 +39,11 @@ export class Waits {
  * wait past the end of the scope. What is RESOURCE_EXHAUSTED is not tried again: each try
  * would add to the load, or to the quota, that is the trouble.
  */
-export async function retry<T>(scope: Scope, call: (scope: Scope) => Promise<T>, waits: Waits = new Waits()): Promise<T> {
+export async function retry<T>(
+  scope: Scope,
+  call: (scope: Scope) => Promise<T>,
+  waits: Waits = new Waits(),
+): Promise<T> {
   for (;;) {
     try {
       return await call(scope);

@@ -43,7 +43,13 @@ export interface Settings {
 export type Transport =
   | { readonly kind: "unix"; readonly target: string }
   | { readonly kind: "plaintext"; readonly target: string }
-  | { readonly kind: "tls"; readonly target: string; readonly files: TLSFiles; readonly name: string; readonly authority: string | undefined };
+  | {
+      readonly kind: "tls";
+      readonly target: string;
+      readonly files: TLSFiles;
+      readonly name: string;
+      readonly authority: string | undefined;
+    };
 
 /** Settings that hold together, with what the environment says. */
 export interface Resolved {
@@ -60,7 +66,11 @@ export function resolve(address: string | undefined, settings: Settings, env: No
   const transport = transportOf(at, filled);
   return {
     transport,
-    bearer: filled.bearerFile ? Bearer.ofFile(filled.bearerFile) : filled.bearer ? Bearer.ofText(filled.bearer) : undefined,
+    bearer: filled.bearerFile
+      ? Bearer.ofFile(filled.bearerFile)
+      : filled.bearer
+        ? Bearer.ofText(filled.bearer)
+        : undefined,
     timeoutMs: positive("timeoutMs", settings.timeoutMs, 10_000),
     maxKept: positive("maxKept", settings.maxKept, 1024),
   };
@@ -72,7 +82,8 @@ function withoutTLS(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 function fill(settings: Settings, env: NodeJS.ProcessEnv): Settings {
-  const pair = settings.tlsCert || settings.tlsKey ? settings : { tlsCert: env.JOTSMITH_TLS_CERT, tlsKey: env.JOTSMITH_TLS_KEY };
+  const pair =
+    settings.tlsCert || settings.tlsKey ? settings : { tlsCert: env.JOTSMITH_TLS_CERT, tlsKey: env.JOTSMITH_TLS_KEY };
   return {
     tlsCA: settings.tlsCA || env.JOTSMITH_TLS_CA || undefined,
     tlsCert: pair.tlsCert || undefined,
@@ -105,7 +116,9 @@ function transportOf(address: string, settings: Settings): Transport {
   const files = { ca, cert, key };
   readTLS(files); // what is wrong is better said before anybody is called
   if (cert === undefined && !anyBearer) {
-    throw new SettingError("a server at HOST:PORT wants a client certificate or a token; set tlsCert and tlsKey, or bearerFile");
+    throw new SettingError(
+      "a server at HOST:PORT wants a client certificate or a token; set tlsCert and tlsKey, or bearerFile",
+    );
   }
   return { kind: "tls", target: `dns:///${address}`, files, name: serverName ?? host, authority: serverName };
 }

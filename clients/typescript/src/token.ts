@@ -46,7 +46,8 @@ export class Token {
     this.publicKey = response.publicKey;
     this.#text = response.token;
     // Without the server's time nobody knows how long that is: it is then kept by nobody.
-    const since = (end: Timestamp | undefined) => (now === undefined || end === undefined ? undefined : between(now, end));
+    const since = (end: Timestamp | undefined) =>
+      now === undefined || end === undefined ? undefined : between(now, end);
     this.#life = new Lifetime(asked, since(refresh), since(expire));
     this.#clock = clock;
   }

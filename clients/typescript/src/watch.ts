@@ -83,8 +83,11 @@ export class Watch {
     });
     this.#came = false;
     try {
-      for await (const { message, at } of this.connection.stream(stream, TokenService.method.watchToken, { request: this.request.message })) {
-        if (this.#came) { // it came when it was made, and its life counts from about now
+      for await (const { message, at } of this.connection.stream(stream, TokenService.method.watchToken, {
+        request: this.request.message,
+      })) {
+        if (this.#came) {
+          // it came when it was made, and its life counts from about now
           asked = at;
         }
         this.#came = true;
@@ -98,7 +101,8 @@ export class Watch {
         this.#until = now.monotonic + Math.max(life.margin() - age(life.asked, now), this.timeoutMs);
         const same = token.reveal() === this.#last?.reveal();
         this.#last = token;
-        if (!same) { // a new stream begins with the token that the old one ended with
+        if (!same) {
+          // a new stream begins with the token that the old one ended with
           yield token;
         }
       }
@@ -110,7 +114,8 @@ export class Watch {
       stop();
       stream.end(expired());
       stream.close();
-      if (age(asked, this.clock.now()) >= livedMs) { // of the newest message, or of the call
+      if (age(asked, this.clock.now()) >= livedMs) {
+        // of the newest message, or of the call
         this.#waits.reset();
       }
     }
@@ -123,7 +128,12 @@ export class Watch {
     }
     // The server that stops, or that closes a connection because it is old, had served
     // until then: another one, or the same, is asked at once, but not over and over.
-    if (this.#came && this.#waits.unused && error.code === "UNAVAILABLE" && (error.reason === "" || error.reason === "DRAINING")) {
+    if (
+      this.#came &&
+      this.#waits.unused &&
+      error.code === "UNAVAILABLE" &&
+      (error.reason === "" || error.reason === "DRAINING")
+    ) {
       this.#waits.skip();
       return;
     }

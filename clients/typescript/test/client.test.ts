@@ -10,7 +10,10 @@ import { TokenService } from "../src/proto.js";
 import { answer, clientOf, serve, socketOf } from "./server.js";
 
 /** A server that takes connections and says nothing; it ends with the test. */
-async function mute(t: TestContext, where: string | { port: number; host: string }): Promise<{ port: number; taken: () => number }> {
+async function mute(
+  t: TestContext,
+  where: string | { port: number; host: string },
+): Promise<{ port: number; taken: () => number }> {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
     socket.on("error", () => undefined).resume();
@@ -31,7 +34,15 @@ async function mute(t: TestContext, where: string | { port: number; host: string
 test("a server that is not there yet is waited for", async (t) => {
   const socket = socketOf(t);
   const token = clientOf(t, socket).token("p");
-  setTimeout(() => void serve(t, socket, { mint: (_, done) => { done(null, answer("late")); } }), 300);
+  setTimeout(
+    () =>
+      void serve(t, socket, {
+        mint: (_, done) => {
+          done(null, answer("late"));
+        },
+      }),
+    300,
+  );
   assert.equal((await token).reveal(), "late");
 });
 
@@ -52,14 +63,21 @@ test("a bearer goes with each call, as its file is then", async (t) => {
   await assert.rejects(client.token("p"), { code: "PERMISSION_DENIED" });
   assert.deepEqual(seen, ["Bearer first", "Bearer second"]);
   writeFileSync(file, "");
-  await assert.rejects(client.token("p"), (error) => error instanceof JotsmithError && error.code === "UNAUTHENTICATED" && error.message.includes("a token alone"));
+  await assert.rejects(
+    client.token("p"),
+    (error) =>
+      error instanceof JotsmithError && error.code === "UNAUTHENTICATED" && error.message.includes("a token alone"),
+  );
 });
 
 test("a connection on which nothing is said is given up", { timeout: 20_000 }, async (t) => {
   const socket = socketOf(t);
   const plain = await mute(t, socket);
   const tls = await mute(t, { port: 0, host: "127.0.0.1" });
-  const clients = [clientOf(t, socket, { timeoutMs: 6500 }), connect(`127.0.0.1:${tls.port}`, { bearer: "t", timeoutMs: 6500 })];
+  const clients = [
+    clientOf(t, socket, { timeoutMs: 6500 }),
+    connect(`127.0.0.1:${tls.port}`, { bearer: "t", timeoutMs: 6500 }),
+  ];
   t.after(() => {
     clients[1]?.close();
   });
@@ -75,10 +93,12 @@ test("a bearer is never sent in the clear", async (t) => {
   const server = createServer();
   const heard = new Promise<void>((resolve) => {
     server.on("connection", (socket) => {
-      socket.on("error", () => undefined).on("data", (data) => {
-        said += data.toString("latin1");
-        resolve();
-      });
+      socket
+        .on("error", () => undefined)
+        .on("data", (data) => {
+          said += data.toString("latin1");
+          resolve();
+        });
     });
   });
   await new Promise<void>((resolve) => {
@@ -107,7 +127,11 @@ test("a call ends with its signal, its own deadline and the client", async (t) =
   setTimeout(() => {
     controller.abort(new Error("mine"));
   }, 50);
-  await assert.rejects(client.token("p", { signal: controller.signal }), (error) => error instanceof JotsmithError && error.name === "AbortError" && (error.cause as Error).message === "mine");
+  await assert.rejects(
+    client.token("p", { signal: controller.signal }),
+    (error) =>
+      error instanceof JotsmithError && error.name === "AbortError" && (error.cause as Error).message === "mine",
+  );
   await assert.rejects(client.token("p"), { code: "DEADLINE_EXCEEDED" });
   const closing = assert.rejects(client.token("p"), { code: "CANCELLED" });
   const explaining = assert.rejects(client.explain("p"), JotsmithError);

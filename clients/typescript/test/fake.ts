@@ -3,7 +3,11 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import type { Clock, Reading } from "../src/clock.js";
 import { JotsmithError, type Code } from "../src/errors.js";
-import { MintTokenResponseSchema, type MintTokenRequest, type MintTokenResponse } from "../src/gen/jotsmith/v1/token_service_pb.js";
+import {
+  MintTokenResponseSchema,
+  type MintTokenRequest,
+  type MintTokenResponse,
+} from "../src/gen/jotsmith/v1/token_service_pb.js";
 import { Keeper } from "../src/keeper.js";
 import { Prepared, type TokenRequest } from "../src/request.js";
 import { Scope, type CallOptions } from "../src/scope.js";
@@ -108,7 +112,11 @@ export class Scripted {
       throw this.fail;
     }
     const now = this.clock.now().wall + this.skewMs;
-    const response = create(MintTokenResponseSchema, { token: `token-${n}`, kid: "kid", answerTime: timestampFromMs(now) });
+    const response = create(MintTokenResponseSchema, {
+      token: `token-${n}`,
+      kid: "kid",
+      answerTime: timestampFromMs(now),
+    });
     if (!this.endless) {
       response.expireTime = timestampFromMs(now + 600_000);
     }

@@ -68,7 +68,14 @@ test("a request is repeated once with another token", async (t) => {
 test("all bodies that can be sent again are", async (t) => {
   const form = new FormData();
   form.set("a", "text");
-  for (const body of ["text", new URLSearchParams({ a: "text" }), new Blob(["text"]), Buffer.from("text"), new TextEncoder().encode("text").buffer, form]) {
+  for (const body of [
+    "text",
+    new URLSearchParams({ a: "text" }),
+    new Blob(["text"]),
+    Buffer.from("text"),
+    new TextEncoder().encode("text").buffer,
+    form,
+  ]) {
     const seen: string[] = [];
     const url = await web(t, picky(seen, "token-2"));
     const response = await (await plugged(t))(url, { method: "POST", body });
@@ -113,7 +120,9 @@ test("a redirect elsewhere gets no token", async (t) => {
   const here: string[] = [];
   const url = await web(t, (request, response) => {
     here.push(`${request.url ?? ""} ${request.headers.authorization ?? "none"}`);
-    const to = { "/away": `${other}/there`, "/stay": "/here", "/local": `${other.replace("127.0.0.1", "localhost")}/` }[request.url ?? ""];
+    const to = { "/away": `${other}/there`, "/stay": "/here", "/local": `${other.replace("127.0.0.1", "localhost")}/` }[
+      request.url ?? ""
+    ];
     response.writeHead(to === undefined ? 200 : 302, to === undefined ? {} : { location: to }).end("here");
   });
   const fetch = await plugged(t);
@@ -155,7 +164,10 @@ test("redirects go as the standard says", async (t) => {
     assert.equal(response.status, 200);
     assert.equal(seen.pop(), want, code);
   }
-  await assert.rejects(fetch(`${url}/307`, { method: "POST", body: new Blob(["x"]).stream(), duplex: "half" }), TypeError);
+  await assert.rejects(
+    fetch(`${url}/307`, { method: "POST", body: new Blob(["x"]).stream(), duplex: "half" }),
+    TypeError,
+  );
   const loop = await web(t, (_, response) => {
     response.writeHead(302, { location: "/" }).end();
   });
@@ -182,7 +194,10 @@ test("without a token there is no request", async (t) => {
     },
   });
   const failed = clientOf(t, socket).fetch("p")(url, { method: "POST", body, duplex: "half" });
-  await assert.rejects(failed, (error) => error instanceof JotsmithError && error.code === "PERMISSION_DENIED" && error === given);
+  await assert.rejects(
+    failed,
+    (error) => error instanceof JotsmithError && error.code === "PERMISSION_DENIED" && error === given,
+  );
   assert.equal(seen.length, 0);
 });
 

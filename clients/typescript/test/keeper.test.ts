@@ -171,7 +171,10 @@ test("a call has a deadline", async () => {
   const all = errorOf(s.token());
   assert.equal(await s.clock.until(all), 10_000);
   const error = await all;
-  assert.deepEqual([error.code, error.reason, error.name, error.retryable], ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "TimeoutError", true]);
+  assert.deepEqual(
+    [error.code, error.reason, error.name, error.retryable],
+    ["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "TimeoutError", true],
+  );
   const own = errorOf(s.token(request, { timeoutMs: 1000 }));
   assert.equal(await s.clock.until(own), 1000);
   assert.equal((await own).code, "DEADLINE_EXCEEDED");

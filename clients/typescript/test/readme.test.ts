@@ -12,11 +12,21 @@ test("what the package's page shows compiles", () => {
   const page = readFileSync(`${here}README.md`, "utf8");
   const [first = "", ...others] = [...page.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code ?? "");
   assert.ok(others.length >= 3);
-  const source = ['import { JotsmithError } from "@jotsmith/client";', "declare const signal: AbortSignal;", first, ...others.map((code) => `{\n${code}}`)].join("\n");
-  const config = ts.getParsedCommandLineOfConfigFile(`${here}tsconfig.json`, { noEmit: true, incremental: false, noUnusedLocals: false }, {
-    ...ts.sys,
-    onUnRecoverableConfigFileDiagnostic: (diagnostic) => assert.fail(ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n")),
-  });
+  const source = [
+    'import { JotsmithError } from "@jotsmith/client";',
+    "declare const signal: AbortSignal;",
+    first,
+    ...others.map((code) => `{\n${code}}`),
+  ].join("\n");
+  const config = ts.getParsedCommandLineOfConfigFile(
+    `${here}tsconfig.json`,
+    { noEmit: true, incremental: false, noUnusedLocals: false },
+    {
+      ...ts.sys,
+      onUnRecoverableConfigFileDiagnostic: (diagnostic) =>
+        assert.fail(ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n")),
+    },
+  );
   assert.ok(config);
   delete config.options.tsBuildInfoFile;
   const file = `${here}readme.ts`;
@@ -24,9 +34,12 @@ test("what the package's page shows compiles", () => {
   const host: ts.CompilerHost = {
     ...base,
     fileExists: (name) => name === file || base.fileExists(name),
-    getSourceFile: (name, options) => (name === file ? ts.createSourceFile(name, source, options) : base.getSourceFile(name, options)),
+    getSourceFile: (name, options) =>
+      name === file ? ts.createSourceFile(name, source, options) : base.getSourceFile(name, options),
   };
   const program = ts.createProgram([file], config.options, host);
-  const found = ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
+  const found = ts
+    .getPreEmitDiagnostics(program)
+    .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
   assert.deepEqual(found, []);
 });

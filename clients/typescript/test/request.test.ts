@@ -12,8 +12,14 @@ test("claims stay as they are written", () => {
     ['{"n":1e2,"n":1.0}', '{"n":1e2,"n":1.0}'],
     [new TextEncoder().encode('\ufeff{"é":1}'), '\ufeff{"é":1}'],
     [{ z: 9007199254740993n, a: 'é\u2028<&>"' }, '{"z":9007199254740993,"a":"é\u2028<&>\\""}'],
-    [{ n: -(2n ** 70n), m: 2 ** 60, f: 1.5, e: 1e21, s: 5e-324, o: -0 }, '{"n":-1180591620717411303424,"m":1152921504606846976,"f":1.5,"e":1000000000000000000000,"s":5e-324,"o":-0}'],
-    [{ list: [1, null, true, { x: undefined }], gone: undefined, at: new Date(0) }, '{"list":[1,null,true,{}],"at":"1970-01-01T00:00:00.000Z"}'],
+    [
+      { n: -(2n ** 70n), m: 2 ** 60, f: 1.5, e: 1e21, s: 5e-324, o: -0 },
+      '{"n":-1180591620717411303424,"m":1152921504606846976,"f":1.5,"e":1000000000000000000000,"s":5e-324,"o":-0}',
+    ],
+    [
+      { list: [1, null, true, { x: undefined }], gone: undefined, at: new Date(0) },
+      '{"list":[1,null,true,{}],"at":"1970-01-01T00:00:00.000Z"}',
+    ],
     [{ lone: "\ud800" }, '{"lone":"\\ud800"}'],
     [JSON.parse('{"__proto__":1}') as Record<string, unknown>, '{"__proto__":1}'],
   ];
@@ -42,7 +48,8 @@ test("what cannot be written is refused, and not mended", () => {
   for (const [field, options] of rows) {
     assert.throws(
       () => new Prepared({ profile: "p", ...options }),
-      (error) => error instanceof JotsmithError && error.reason === "INVALID_REQUEST" && error.violations[0]?.field === field,
+      (error) =>
+        error instanceof JotsmithError && error.reason === "INVALID_REQUEST" && error.violations[0]?.field === field,
       field,
     );
   }
@@ -71,10 +78,42 @@ test("claims that differ in form alone share a place", () => {
 test("no others do", () => {
   const deep = (n: number) => `{"a":${"[".repeat(n)}${"]".repeat(n)}}`;
   const texts = [
-    '{}', '{"a":1}', '{"a":1,}', '{"a":1,"a":1}', '{"a":2,"a":1}', '{"a":1,"\\u0061":1}', '{"a":1} x', '{"a":1}{}', '{"a":"1"}', '{"a":1.0}',
-    '{"a":1e0}', '{"a":[1]}', '{"a":[[1]]}', '{"a":[1,2]}', '{"a":[2,1]}', '{"a":9007199254740993}', '{"a":9007199254740992}', '{"a":"\\ud800"}',
-    '{"a":"\\udc00"}', '{"a":"\\ufffd"}', '{"A":1}', "null", "[]", '"a"', "{", "[".repeat(10_000), '{"__proto__":1}', '{"a":-0}', '{"a":0}',
-    '{"a":"b,c"}', '{"a":["b","c"]}', '\ufeff{"a":1}', '{"a":\u00a01}', deep(14), deep(40), `${deep(40)} `,
+    "{}",
+    '{"a":1}',
+    '{"a":1,}',
+    '{"a":1,"a":1}',
+    '{"a":2,"a":1}',
+    '{"a":1,"\\u0061":1}',
+    '{"a":1} x',
+    '{"a":1}{}',
+    '{"a":"1"}',
+    '{"a":1.0}',
+    '{"a":1e0}',
+    '{"a":[1]}',
+    '{"a":[[1]]}',
+    '{"a":[1,2]}',
+    '{"a":[2,1]}',
+    '{"a":9007199254740993}',
+    '{"a":9007199254740992}',
+    '{"a":"\\ud800"}',
+    '{"a":"\\udc00"}',
+    '{"a":"\\ufffd"}',
+    '{"A":1}',
+    "null",
+    "[]",
+    '"a"',
+    "{",
+    "[".repeat(10_000),
+    '{"__proto__":1}',
+    '{"a":-0}',
+    '{"a":0}',
+    '{"a":"b,c"}',
+    '{"a":["b","c"]}',
+    '\ufeff{"a":1}',
+    '{"a":\u00a01}',
+    deep(14),
+    deep(40),
+    `${deep(40)} `,
   ];
   const seen = new Map<string, string>();
   for (const text of texts) {

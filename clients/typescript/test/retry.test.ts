@@ -10,7 +10,10 @@ import { errorOf, failure, FakeClock, settle } from "./fake.js";
 test("the waits grow, and nobody's are those of everybody else", () => {
   const error = failure("UNAVAILABLE", "NOT_READY");
   const even = new Waits(() => 0);
-  assert.deepEqual(Array.from({ length: 7 }, () => even.next(error)), [100, 200, 400, 800, 1600, 2000, 2000]);
+  assert.deepEqual(
+    Array.from({ length: 7 }, () => even.next(error)),
+    [100, 200, 400, 800, 1600, 2000, 2000],
+  );
   const odd = new Waits(() => 0.999);
   assert.ok(odd.next(error) > 119 && odd.next(error) <= 240);
   assert.equal(even.next(failure("UNAVAILABLE", "NOT_READY", 5000)), 5000);
@@ -33,7 +36,9 @@ test("UNAVAILABLE is tried again when the server says", async () => {
 
 test("an error that no try can mend before the deadline comes at once", async () => {
   const clock = new FakeClock();
-  const failed = retry(new Scope(clock, { timeoutMs: 1000 }), () => Promise.reject(failure("UNAVAILABLE", "NOT_READY", 2000)));
+  const failed = retry(new Scope(clock, { timeoutMs: 1000 }), () =>
+    Promise.reject(failure("UNAVAILABLE", "NOT_READY", 2000)),
+  );
   const error = errorOf(failed);
   assert.equal(await clock.until(error), 0);
   assert.equal((await error).reason, "NOT_READY");

@@ -5,9 +5,25 @@ import type { TestContext } from "node:test";
 
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Server, ServerCredentials, type handleServerStreamingCall, type handleUnaryCall, type MethodDefinition, type UntypedHandleCall } from "@grpc/grpc-js";
+import {
+  Server,
+  ServerCredentials,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type MethodDefinition,
+  type UntypedHandleCall,
+} from "@grpc/grpc-js";
 
-import { MintTokenRequestSchema, MintTokenResponseSchema, WatchTokenRequestSchema, WatchTokenResponseSchema, type MintTokenRequest, type MintTokenResponse, type WatchTokenRequest, type WatchTokenResponse } from "../src/gen/jotsmith/v1/token_service_pb.js";
+import {
+  MintTokenRequestSchema,
+  MintTokenResponseSchema,
+  WatchTokenRequestSchema,
+  WatchTokenResponseSchema,
+  type MintTokenRequest,
+  type MintTokenResponse,
+  type WatchTokenRequest,
+  type WatchTokenResponse,
+} from "../src/gen/jotsmith/v1/token_service_pb.js";
 import { connect, type Client, type Settings } from "../src/index.js";
 
 /** What a server does; what is not there is UNIMPLEMENTED. */
@@ -45,23 +61,32 @@ export function socketOf(t: TestContext): string {
   return join(dir, "s");
 }
 
-/** Runs a server on a socket that ends with the test. */
-export async function serve(t: TestContext, socket: string, handlers: Handlers): Promise<Server> {
+/** Runs a server, which whoever calls this shuts down. */
+export async function bind(
+  address: string,
+  credentials: ServerCredentials,
+  handlers: Handlers,
+): Promise<{ server: Server; port: number }> {
   const server = new Server();
   server.addService({ mint, watch }, handlers as Record<string, UntypedHandleCall>);
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), (error) => {
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, bound) => {
       if (error === null) {
-        resolve();
+        resolve(bound);
       } else {
         reject(error);
       }
     });
   });
+  return { server, port };
+}
+
+/** Runs a server on a socket that ends with the test. */
+export async function serve(t: TestContext, socket: string, handlers: Handlers): Promise<void> {
+  const { server } = await bind(`unix://${socket}`, ServerCredentials.createInsecure(), handlers);
   t.after(() => {
     server.forceShutdown();
   });
-  return server;
 }
 
 /** A client of a socket, which ends with the test. */

@@ -79,14 +79,30 @@ test("the environment says what nobody else does", () => {
   assert.equal(resolve(undefined, {}, {}).transport.target, "unix:///run/jotsmith/jotsmith.sock");
   assert.throws(() => resolve("host:1", {}, env), /\/of\/another\/server/);
   assert.throws(() => resolve("unix:///s", {}, { JOTSMITH_BEARER_FILE: "/no/such/bearer" }), /\/no\/such\/bearer/);
-  assert.deepEqual(resolve("[::1]:80", {}, { JOTSMITH_PLAINTEXT_LOOPBACK: "true" }).transport, { kind: "plaintext", target: "ipv6:[::1]:80" });
+  assert.deepEqual(resolve("[::1]:80", {}, { JOTSMITH_PLAINTEXT_LOOPBACK: "true" }).transport, {
+    kind: "plaintext",
+    target: "ipv6:[::1]:80",
+  });
 });
 
 test("a host by its number is no name to ask for", () => {
-  const transport = (address: string, settings: Settings = {}) => resolve(address, { bearer: "t", ...settings }, {}).transport;
+  const transport = (address: string, settings: Settings = {}) =>
+    resolve(address, { bearer: "t", ...settings }, {}).transport;
   const files = { ca: undefined, cert: undefined, key: undefined };
-  assert.deepEqual(transport("[::1]:80"), { kind: "tls", target: "dns:///[::1]:80", files, name: "::1", authority: undefined });
-  assert.deepEqual(transport("host:80", { tlsServerName: "other" }), { kind: "tls", target: "dns:///host:80", files, name: "other", authority: "other" });
+  assert.deepEqual(transport("[::1]:80"), {
+    kind: "tls",
+    target: "dns:///[::1]:80",
+    files,
+    name: "::1",
+    authority: undefined,
+  });
+  assert.deepEqual(transport("host:80", { tlsServerName: "other" }), {
+    kind: "tls",
+    target: "dns:///host:80",
+    files,
+    name: "other",
+    authority: "other",
+  });
 });
 
 test("a bearer file is read anew", () => {

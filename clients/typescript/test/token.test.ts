@@ -19,7 +19,12 @@ const secret = "eyJ.secret.sig";
 
 function received(answered: boolean): Token {
   const clock = new FakeClock();
-  const response = create(MintTokenResponseSchema, { token: secret, kid: "kid", refreshTime: timestampFromMs(60_000.25), expireTime: timestampFromMs(90_000) });
+  const response = create(MintTokenResponseSchema, {
+    token: secret,
+    kid: "kid",
+    refreshTime: timestampFromMs(60_000.25),
+    expireTime: timestampFromMs(90_000),
+  });
   if (answered) {
     response.answerTime = timestampFromMs(1000);
   }
@@ -38,7 +43,12 @@ test("a token is never printed", () => {
     }
     logged.push(format("%s %j %o %O %d", value, value, value, value, value), JSON.stringify(value));
   }
-  logged.push(String(token), `a ${token as unknown as string}`, JSON.stringify({ token }), inspect(structuredClone({ token }), { depth: null }));
+  logged.push(
+    String(token),
+    `a ${token as unknown as string}`,
+    JSON.stringify({ token }),
+    inspect(structuredClone({ token }), { depth: null }),
+  );
   logged.push(JSON.stringify(Object.getOwnPropertyDescriptors(token)), JSON.stringify(Object.assign({}, token)));
   logged.push(inspect(new Error("x", { cause: token })));
   client.close();
@@ -64,7 +74,10 @@ test("an error has what the server says of it", () => {
     details: [
       anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason: "INVALID_REQUEST", domain: "jotsmith" })),
       anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: { seconds: 2n, nanos: 500_000_000 } })),
-      anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: [{ field: "ttl", description: "is long" }] })),
+      anyPack(
+        BadRequestSchema,
+        create(BadRequestSchema, { fieldViolations: [{ field: "ttl", description: "is long" }] }),
+      ),
       { typeUrl: "type.googleapis.com/google.rpc.ErrorInfo", value: Uint8Array.of(0xff) },
       { typeUrl: "type.googleapis.com/of.Others", value: Uint8Array.of(1, 2) },
     ],
@@ -74,15 +87,18 @@ test("an error has what the server says of it", () => {
   const sent = Object.assign(new Error("13 no"), { code: status.INTERNAL, details: "no", metadata });
   for (const error of [fromStatus(failed), fromService(sent)]) {
     const { name, code, reason, message, retryable, retryAfterMs, violations } = error;
-    assert.deepEqual({ name, code, reason, message, retryable, retryAfterMs, violations }, {
-      name: "JotsmithError",
-      code: "INVALID_ARGUMENT",
-      reason: "INVALID_REQUEST",
-      message: "no",
-      retryable: false,
-      retryAfterMs: 2500,
-      violations: [{ field: "ttl", description: "is long" }],
-    });
+    assert.deepEqual(
+      { name, code, reason, message, retryable, retryAfterMs, violations },
+      {
+        name: "JotsmithError",
+        code: "INVALID_ARGUMENT",
+        reason: "INVALID_REQUEST",
+        message: "no",
+        retryable: false,
+        retryAfterMs: 2500,
+        violations: [{ field: "ttl", description: "is long" }],
+      },
+    );
   }
 });
 
@@ -90,10 +106,15 @@ test("every code is a native error", () => {
   const codes = Object.keys(status).filter((name) => Number.isNaN(Number(name))) as (keyof typeof status)[];
   assert.equal(codes.length, 17);
   for (const code of codes) {
-    const error = fromService(Object.assign(new Error(), { code: status[code], details: "d", metadata: new Metadata() }));
+    const error = fromService(
+      Object.assign(new Error(), { code: status[code], details: "d", metadata: new Metadata() }),
+    );
     assert.equal(error.code, code);
     assert.equal(error.retryable, ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"].includes(code));
-    assert.equal(error.name, code === "DEADLINE_EXCEEDED" ? "TimeoutError" : code === "CANCELLED" ? "AbortError" : "JotsmithError");
+    assert.equal(
+      error.name,
+      code === "DEADLINE_EXCEEDED" ? "TimeoutError" : code === "CANCELLED" ? "AbortError" : "JotsmithError",
+    );
   }
   assert.equal(known(new TypeError("x")).code, "INTERNAL");
 });

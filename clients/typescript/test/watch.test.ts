@@ -23,7 +23,11 @@ interface Watched {
 
 const draining = { code: status.UNAVAILABLE, details: "draining" };
 
-async function scripted(t: TestContext, streams: Stream[], timeoutMs = 10_000): Promise<{ client: Client; began: number[] }> {
+async function scripted(
+  t: TestContext,
+  streams: Stream[],
+  timeoutMs = 10_000,
+): Promise<{ client: Client; began: number[] }> {
   const socket = socketOf(t);
   const began: number[] = [];
   await serve(t, socket, {
@@ -44,7 +48,12 @@ async function scripted(t: TestContext, streams: Stream[], timeoutMs = 10_000): 
 }
 
 /** Watches until the token "enough", the end, or an error. */
-async function watch(t: TestContext, streams: Stream[], options: TokenOptions = {}, timeoutMs?: number): Promise<Watched> {
+async function watch(
+  t: TestContext,
+  streams: Stream[],
+  options: TokenOptions = {},
+  timeoutMs?: number,
+): Promise<Watched> {
   const { client, began } = await scripted(t, streams, timeoutMs);
   const watched: Watched = { tokens: [], began, error: undefined };
   try {
@@ -77,7 +86,9 @@ test("a watch follows a server that stops", async (t) => {
 });
 
 test("a watch ends when there can be no token", async (t) => {
-  const { tokens, began, error } = await watch(t, [{ tokens: ["a"], end: { code: status.PERMISSION_DENIED, details: "no" } }]);
+  const { tokens, began, error } = await watch(t, [
+    { tokens: ["a"], end: { code: status.PERMISSION_DENIED, details: "no" } },
+  ]);
   assert.deepEqual([tokens, error?.code, began.length], [["a"], "PERMISSION_DENIED", 1]);
 });
 
@@ -127,6 +138,7 @@ test("a closed client ends its watches with an error", async (t) => {
 
 test("a wrong request is the watch's first error", async (t) => {
   const { client, began } = await scripted(t, []);
-  await assert.rejects(client.watch("p", { claims: { n: NaN } })[Symbol.asyncIterator]().next(), { reason: "INVALID_REQUEST" });
+  const watching = client.watch("p", { claims: { n: NaN } });
+  await assert.rejects(watching[Symbol.asyncIterator]().next(), { reason: "INVALID_REQUEST" });
   assert.equal(began.length, 0);
 });
