@@ -39,7 +39,7 @@ function encodeObject(value: object, around: Set<object>): string {
   }
   around.add(value);
   const text = Array.isArray(value)
-    ? `[${value.map((item, i) => encodeAt(item, String(i), around)).join(",")}]`
+    ? `[${Array.from(value, (item, i) => encodeAt(item, String(i), around)).join(",")}]`
     : `{${members(value, around).join(",")}}`;
   around.delete(value);
   return text;
@@ -47,7 +47,7 @@ function encodeObject(value: object, around: Set<object>): string {
 
 function members(value: object, around: Set<object>): string[] {
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) {
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
     // A Map, for one, would be written as the empty object.
     throw refused("claims", `cannot be written as JSON: ${value.constructor.name}`);
   }

@@ -80,7 +80,7 @@ function claimsText(claims: RequestOptions["claims"]): string {
   if (claims === undefined) {
     return "";
   }
-  if (claims instanceof Uint8Array) {
+  if (ArrayBuffer.isView(claims)) {
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(claims);
     } catch {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { runInNewContext } from "node:vm";
 
 import { canonical } from "../src/canonical.js";
 import { Prepared, type RequestOptions } from "../src/request.js";
@@ -20,6 +21,7 @@ test("claims stay as they are written", () => {
       { list: [1, null, true, { x: undefined }], gone: undefined, at: new Date(0) },
       '{"list":[1,null,true,{}],"at":"1970-01-01T00:00:00.000Z"}',
     ],
+    [runInNewContext('({ of: ["elsewhere"] })') as Record<string, unknown>, '{"of":["elsewhere"]}'],
     [{ lone: "\ud800" }, '{"lone":"\\ud800"}'],
     [JSON.parse('{"__proto__":1}') as Record<string, unknown>, '{"__proto__":1}'],
   ];
@@ -35,6 +37,7 @@ test("what cannot be written is refused, and not mended", () => {
     ["claims", { claims: { n: NaN } }],
     ["claims", { claims: { n: Infinity } }],
     ["claims", { claims: { list: [undefined] } }],
+    ["claims", { claims: { list: new Array(2) } }],
     ["claims", { claims: { f: () => 1 } }],
     ["claims", { claims: { m: new Map([["a", 1]]) } }],
     ["claims", { claims: circle }],
