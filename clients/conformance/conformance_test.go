@@ -34,6 +34,7 @@ var languages = []language{
 	{"Python, asyncio", "python", []string{"aio"}},
 	{"Ruby", "ruby", nil},
 	{"Rust", "rust", nil},
+	{"TypeScript", "typescript", nil},
 }
 
 // TestMain lets more scenarios run at once than there are processors: they wait most

@@ -337,7 +337,8 @@ func statusOf(code codes.Code, reason, message string, retryAfter time.Duration,
 }
 
 // everyReason answers with each row of the server's table of errors, and expects the
-// library's native error to say it all.
+// library's native error to say it all. The times of RetryInfo are so long that no try
+// follows before the deadline of any library.
 func (p *play) everyReason(*step, *yaml.Node) error {
 	violation := &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "ttl", Description: "is too long"}}}
 	rows := append(service.Failures(),
@@ -345,6 +346,7 @@ func (p *play) everyReason(*step, *yaml.Node) error {
 		service.Failure{Code: codes.Internal, Reason: "INTERNAL", Message: "internal error"},
 		service.Failure{Code: codes.Unimplemented, Message: "unknown method"})
 	for _, row := range rows {
+		row.Retry *= 60
 		var details []protoadapt.MessageV1
 		expected := map[string]any{
 			"code": code.Code_name[int32(row.Code)], "reason": row.Reason, "message": row.Message, "violations": []any{}, "native": "", "retry_after": row.Retry.Milliseconds(),

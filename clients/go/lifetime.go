@@ -16,6 +16,14 @@ func (r reading) age(now reading) time.Duration {
 	return max(now.at.Sub(r.at), now.at.Round(0).Sub(r.at.Round(0)))
 }
 
+// after is a reading so much later, but not later than now.
+func (r reading) after(d time.Duration, now reading) reading {
+	if later := (reading{r.at.Add(max(d, 0))}); later.at.Before(now.at) {
+		return later
+	}
+	return now
+}
+
 // lifetime is how long a token lasts, in durations of the server's since it was
 // asked for, which was before the server answered.
 type lifetime struct {

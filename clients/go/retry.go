@@ -39,7 +39,10 @@ func retry(ctx context.Context, call func(context.Context) error) error {
 		if !failed || e.Code != codes.Unavailable {
 			return err
 		}
-		if sleep(ctx, wait.next(err)) != nil {
+		switch why := sleep(ctx, wait.next(err)); {
+		case errors.Is(why, context.Canceled):
+			return ended(why)
+		case why != nil:
 			return err
 		}
 	}

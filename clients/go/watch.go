@@ -75,7 +75,7 @@ func (w *watch) once(ctx context.Context, yield func(Token, error) bool) error {
 	late := time.AfterFunc(time.Until(w.until), func() { cancel(context.DeadlineExceeded) })
 	defer late.Stop()
 	w.came = false
-	asked := readClock()
+	asked, first := readClock(), time.Time{}
 	defer func() {
 		if asked.age(readClock()) >= lived { // of the newest message, or of the call
 			w.wait = waits{}
@@ -87,10 +87,11 @@ func (w *watch) once(ctx context.Context, yield func(Token, error) bool) error {
 		if resp, err = stream.Recv(); err != nil {
 			break
 		}
-		if w.came { // it came when it was made, and its life counts from about now
-			asked = readClock()
+		answered := resp.GetToken().GetAnswerTime().AsTime()
+		if w.came { // it was made that much later, by the server's clock, however late it is read
+			asked = asked.after(answered.Sub(first), readClock())
 		}
-		w.came = true
+		w.came, first = true, answered
 		token := received(resp.GetToken(), asked)
 		late.Stop() // the server says itself when an open stream has no more to bring
 		w.until = time.Now().Add(max(token.life.margin()-token.life.asked.age(readClock()), w.c.timeout))

@@ -104,7 +104,7 @@ func newHerd(callers int) *herd { return &herd{callers: callers, all: make(chan 
 // few connections as the server allows. signs counts the signatures so far;
 // those before the herd, of canaries and of first calls, are not the herd's.
 func (h *herd) run(ctx context.Context, server target, signs func() int) (s *stampede, err error) {
-	server = server.asking(reusedProfile)
+	server = server.askingReused()
 	conns, err := server.dial(ctx, (h.callers+herdStreams-1)/herdStreams, grpc.WithStatsHandler(h))
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ const keptCallers = 64
 // between them is all that MintToken does when it does not sign.
 func (b *benchmark) addKept(ctx context.Context, server, unaudited target) error {
 	const section = "A token that is kept"
-	server, unaudited = server.asking(reusedProfile), unaudited.asking(reusedProfile)
+	server, unaudited = server.askingReused(), unaudited.askingReused()
 	answer, err := server.keptAnswer(ctx)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (b *benchmark) startEcho(ctx context.Context, kind string, answer *jotsmith
 	if err != nil {
 		return target{}, err
 	}
-	t = t.asking(reusedProfile)
+	t = t.askingReused()
 	echoed, err := t.keptAnswer(ctx)
 	if err == nil && (!proto.Equal(answer, echoed) || proto.Size(echoed) != len(wire)) {
 		err = fmt.Errorf("the echo's answer has %d bytes and is not that of %d bytes which it was given", proto.Size(echoed), len(wire))

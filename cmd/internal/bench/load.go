@@ -26,9 +26,9 @@ type target struct {
 // dialLimit is how long a server may take until it answers.
 const dialLimit = 30 * time.Second
 
-// asking is the same server under a load that asks for another profile.
-func (t target) asking(profile string) target {
-	t.profile = profile
+// askingReused is the same server under a load that asks for tokens that are kept.
+func (t target) askingReused() target {
+	t.profile = reusedProfile
 	return t
 }
 

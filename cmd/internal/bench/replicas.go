@@ -115,7 +115,7 @@ func byRequest(ctx context.Context, replicas []target, callers int, run string) 
 	defer func() { err = errors.Join(err, hangUp(conns)) }()
 	var made atomic.Int64
 	s, err := work(ctx, callers, 2*time.Second, ownCPU, func(ctx context.Context, i int) (int, error) {
-		req := replicas[0].asking(reusedProfile).request()
+		req := replicas[0].askingReused().request()
 		req.Claims = fmt.Sprintf(`{"sub":"run%s-%08x"}`, letters(run), i%distinctTokens)
 		hashed := fnv.New32a()
 		_, _ = hashed.Write([]byte(req.GetProfile() + req.GetClaims())) // a hash takes all

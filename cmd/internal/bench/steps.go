@@ -57,7 +57,7 @@ func (b *benchmark) stepsRun(ctx context.Context, progress io.Writer) (err error
 			return err
 		}
 		each, allocations, err := stepsOf(ctx, step, b.slice)
-		if err = done(err); err != nil {
+		if err := done(err); err != nil {
 			return err
 		}
 		name := map[audit.Mode]string{"": "authn, policy, claims", audit.SyncBatch: "the same and audit, sync: batch", audit.SyncNone: "the same and audit, sync: none"}[mode]
@@ -70,7 +70,7 @@ func (b *benchmark) stepsRun(ctx context.Context, progress io.Writer) (err error
 // steps returns what is done for one token, with the audit log in a mode; none has
 // no log.
 func (b *benchmark) steps(rules *policy.Policy, catalog *claims.Catalog, minted *ledger.Ledger, generation string, mode audit.Mode) (func(context.Context) error, func(error) error, error) {
-	caller := authn.FromUnix(authn.Unix{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}) //nolint:gosec // ids of this process
+	caller := authn.FromUnix(authn.Unix{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 	request := claims.Request{Claims: target{}.request().GetClaims()}
 	var log *audit.Log
 	if mode != "" {

@@ -37,7 +37,7 @@ func (b *benchmark) watchersRun(ctx context.Context, progress io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	server = server.asking(reusedProfile)
+	server = server.askingReused()
 	conns, err := server.dial(ctx, (watchers+watchersStreams-1)/watchersStreams)
 	if err != nil {
 		return err
