@@ -130,8 +130,9 @@ func TestSignIsDeterministicAsInRFC6979(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := hex.EncodeToString(sig[:]); got != hex.EncodeToString(unhex(t, want)) {
-			t.Errorf("signature of %q is %s, want %s", message, got, want)
+		got := hex.EncodeToString(sig[:])
+		if same := got == hex.EncodeToString(unhex(t, want)); same == drawn { // with BoringCrypto it is another each time
+			t.Errorf("signature of %q is %s, that of the RFC %s; nonces are drawn: %v", message, got, want, drawn)
 		}
 	}
 }

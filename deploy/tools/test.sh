@@ -33,6 +33,7 @@ for run in clients/*/run; do
 	step "${run%/run}" "$run" test || true
 done
 step "go test without cgo" make --no-print-directory test-nocgo || true
+step "go test with BoringCrypto" make --no-print-directory test-boring || true
 step "cross builds" make --no-print-directory cross || true
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -108,10 +109,8 @@ func (b *benchmark) prepare(ctx context.Context) error {
 	}
 	b.root = filepath.Dir(strings.TrimSpace(string(gomod)))
 	b.binary = b.path("jotsmith")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", b.binary, "./cmd/jotsmith")
-	build.Dir = b.root
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	if err := b.build(ctx, b.binary, nil); err != nil {
+		return err
 	}
 	if b.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return err
@@ -125,6 +124,17 @@ func (b *benchmark) prepare(ctx context.Context) error {
 		return err
 	}
 	return b.makeCertificates()
+}
+
+// build builds the program, with arguments of its own and an environment beside this
+// process's.
+func (b *benchmark) build(ctx context.Context, program string, env []string, args ...string) error {
+	build := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-buildvcs=false", "-o", program}, args, []string{"./cmd/jotsmith"})...)
+	build.Dir, build.Env = b.root, append(os.Environ(), env...)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // namedAgent is an agent that is asked at the end for what it has left.
@@ -192,7 +202,36 @@ func (b *benchmark) addFile(ctx context.Context) error {
 	}
 	b.add(&row{section: section, name: "MintToken, Unix, 64 callers, without the audit log", load: callers(unaudited, 64, 1)})
 	b.add(&row{section: section, name: "Batches of 64, Unix, 8 callers, without the audit log", load: batches(unaudited, 8, 1)})
+	if err := b.addBoring(ctx, section); err != nil {
+		return err
+	}
 	return b.addKept(ctx, byUnix, unaudited)
+}
+
+// addBoring adds the rows of the program that is built with BoringCrypto, where it can
+// be.
+func (b *benchmark) addBoring(ctx context.Context, section string) error {
+	const name = "MintToken, Unix, 64 callers, BoringCrypto"
+	if !b.only.MatchString(section + ": " + name) {
+		return nil
+	}
+	program := b.path("jotsmith-boring")
+	if err := b.build(ctx, program, []string{"CGO_ENABLED=1", "GOEXPERIMENT=boringcrypto"}); err != nil {
+		b.notes = append(b.notes, "BoringCrypto: "+err.Error())
+		return nil
+	}
+	audited, _, err := b.startServer(ctx, store{name: "boring", uri: "file:" + b.dir, keyID: "key.p8", program: program})
+	if err != nil {
+		return err
+	}
+	unaudited, _, err := b.startServer(ctx, store{name: "boring-unaudited", uri: "file:" + b.dir, keyID: "key.p8", program: program, unaudited: true})
+	if err != nil {
+		return err
+	}
+	b.add(&row{section: section, name: name, load: callers(audited, 64, 1), bound: atMost(1.5)})
+	b.add(&row{section: section, name: name + ", without the audit log", load: callers(unaudited, 64, 1), bound: atMost(1.5)})
+	b.add(&row{section: section, name: "Batches of 64, Unix, 8 callers, BoringCrypto", load: batches(audited, 8, 1), bound: atMost(1.15)})
+	return nil
 }
 
 func (b *benchmark) addBare(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -67,6 +68,7 @@ type store struct {
 
 	limits    string // a section of the configuration; empty for the defaults
 	unaudited bool   // without the audit log
+	program   string // in the place of the one that is built by default
 
 	starting func() // called just before the process starts; nil calls nothing
 }
@@ -99,7 +101,7 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 	if s.starting != nil {
 		s.starting()
 	}
-	child, err := b.start(ctx, b.binary, s.env, "serve", "--config", file)
+	child, err := b.start(ctx, cmp.Or(s.program, b.binary), s.env, "serve", "--config", file)
 	if err != nil {
 		return target{}, target{}, err
 	}

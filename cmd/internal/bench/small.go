@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"time"
 
@@ -50,10 +49,8 @@ func (b *benchmark) smallRun(ctx context.Context, progress io.Writer) error {
 		return nil
 	}
 	stripped := b.path("stripped")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", stripped, "./cmd/jotsmith")
-	build.Dir = b.root
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	if err := b.build(ctx, stripped, nil, "-trimpath", "-ldflags", "-s -w"); err != nil {
+		return err
 	}
 	info, err := os.Stat(stripped)
 	if err != nil {
