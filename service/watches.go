@@ -111,7 +111,7 @@ func (c *call) enter() (leave func(), err error) {
 func (s *Service) follow(ctx context.Context, look func(context.Context) (next time.Time, err error)) error {
 	for {
 		change := s.watches.next() // before the look, so that no change after it is missed
-		next, err := look(ctx)
+		next, err := aside(func() (time.Time, error) { return look(ctx) })
 		if err != nil {
 			return err
 		}
@@ -130,4 +130,23 @@ func (s *Service) follow(ctx context.Context, look func(context.Context) (next t
 			return errDraining
 		}
 	}
+}
+
+// aside does a look in a goroutine of its own, whose stack, which a signature and an
+// answer make deep, is given back when it is done: the goroutine that waits for the
+// next change waits long, and there may be many of them. A panic is the caller's, whom
+// gRPC's interceptor stands behind.
+func aside(look func() (time.Time, error)) (next time.Time, err error) {
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		next, err = look()
+	}()
+	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return next, err
 }

@@ -98,7 +98,7 @@ type Log struct {
 // The most that waits to be written. What comes then fails at once: the disk is
 // far behind, and the callers have not the time.
 const (
-	maxWaiting      = 1 << 13 // records
+	maxWaiting      = 1 << 15 // records, and more than calls are under way as a rule
 	maxWaitingBytes = 1 << 26
 )
 

@@ -105,6 +105,7 @@ type Catalog struct {
 	narrowings map[string]*Narrowing // by rule
 	random     io.Reader
 	seen       *otter.Cache[seen, []member]
+	decoders   decoders
 }
 
 // seen is a text of claims that a profile has approved, and a grant where it
@@ -246,7 +247,7 @@ func (c *Catalog) members(p *compiled, narrowed *Narrowing, text string, refusal
 			return members, nil
 		}
 	}
-	members, err := parse(text)
+	members, err := c.decoders.parse(text)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -68,14 +69,42 @@ type member struct {
 // duplicate names at any depth, invalid UTF-8, lone surrogates, a byte order
 // mark or anything after it, and with numbers that every reader reads alike.
 // Its error is fit for the caller.
-func parse(text string) ([]member, error) {
+func parse(text string) ([]member, error) { return new(decoders).parse(text) }
+
+// decoders parses many texts, and keeps what it has parsed with. The zero value is
+// ready, and safe for concurrent use.
+type decoders struct {
+	kept sync.Pool // of *decoder
+}
+
+// decoder is a decoder with the text that it reads.
+type decoder struct {
+	text strings.Reader
+	*jsontext.Decoder
+}
+
+// parse is the function parse.
+func (d *decoders) parse(text string) ([]member, error) {
 	if text == "" {
 		return nil, nil
 	}
 	if len(text) > MaxBytes {
 		return nil, errors.New("longer than " + strconv.Itoa(MaxBytes) + " bytes")
 	}
-	dec := jsontext.NewDecoder(strings.NewReader(text))
+	one, ok := d.kept.Get().(*decoder)
+	if !ok {
+		one = &decoder{}
+		one.Decoder = jsontext.NewDecoder(&one.text)
+	}
+	defer d.kept.Put(one)
+	one.text.Reset(text)
+	one.Reset(&one.text)
+	return parseObject(one.Decoder)
+}
+
+// parseObject reads one object, and nothing behind it. What it returns has no part of
+// the decoder's buffer.
+func parseObject(dec *jsontext.Decoder) ([]member, error) {
 	if dec.PeekKind() != '{' {
 		if _, err := dec.ReadToken(); err != nil {
 			return nil, syntaxError(err)

@@ -100,6 +100,19 @@ func (s *bareServer) MintToken(context.Context, *jotsmithv1.MintTokenRequest) (*
 	return s.mint()
 }
 
+// WatchToken sends one token, and waits.
+func (s *bareServer) WatchToken(_ *jotsmithv1.WatchTokenRequest, stream grpc.ServerStreamingServer[jotsmithv1.WatchTokenResponse]) error {
+	token, err := s.mint()
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&jotsmithv1.WatchTokenResponse{Token: token}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
 // BatchMintTokens signs one after the other.
 func (s *bareServer) BatchMintTokens(_ context.Context, req *jotsmithv1.BatchMintTokensRequest) (*jotsmithv1.BatchMintTokensResponse, error) {
 	resp := &jotsmithv1.BatchMintTokensResponse{}

@@ -96,7 +96,11 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	}
 	b.print(out)
 	if o.write != "" {
-		return b.writeMarkdown(o.write)
+		picture, err := b.plot(ctx, o.write)
+		if err != nil {
+			return err
+		}
+		return b.writeMarkdown(o.write, picture)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ const (
 )
 
 // writeMarkdown puts the tables between the marks of a document.
-func (b *benchmark) writeMarkdown(path string) error {
+func (b *benchmark) writeMarkdown(path, picture string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -141,6 +141,9 @@ func (b *benchmark) writeMarkdown(path string) error {
 	}
 	var out strings.Builder
 	out.WriteString(head + beginMark + "\n\n" + b.about() + "\n")
+	if picture != "" {
+		out.WriteString("\n" + picture)
+	}
 	for _, t := range b.tables() {
 		fmt.Fprintf(&out, "\n### %s\n\n", t.title)
 		fmt.Fprintf(&out, "| %s |\n|%s\n", strings.Join(t.header, " | "), strings.Repeat("---|", len(t.header)))

@@ -37,32 +37,47 @@ func (b *benchmark) watchersRun(ctx context.Context, progress io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	server = server.askingReused()
-	conns, err := server.dial(ctx, (watchers+watchersStreams-1)/watchersStreams)
+	bare, err := b.startBare(ctx, "watchers-bare", bareTuned)
 	if err != nil {
 		return err
+	}
+	floor, _, err := watchersOf(ctx, bare)
+	if err != nil {
+		return fmt.Errorf("%s, bare: %w", watchersTitle, err)
+	}
+	each, took, err := watchersOf(ctx, server.askingReused())
+	if err != nil {
+		return fmt.Errorf("%s: %w", watchersTitle, err)
+	}
+	b.watched = []measure{
+		{name: "memory of a watcher", measured: kibibytes(each), against: "bare tuned, " + kibibytes(floor), ratio: float64(each) / float64(floor), target: "≤ " + kibibytes(mostOfWatcher), met: each <= mostOfWatcher},
+		{name: "until all have their token", measured: took.Round(time.Millisecond).String()},
+	}
+	return nil
+}
+
+func kibibytes(n int64) string { return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10)) }
+
+// watchersOf is how much memory a server has for each watch, and how long it takes
+// until all have their token.
+func watchersOf(ctx context.Context, server target) (each int64, took time.Duration, err error) {
+	conns, err := server.dial(ctx, (watchers+watchersStreams-1)/watchersStreams)
+	if err != nil {
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, hangUp(conns)) }()
 	before, err := footprintOf(server.pid)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	began := time.Now()
 	if err := watchAll(ctx, server, conns); err != nil {
-		return fmt.Errorf("%s: %w", watchersTitle, err)
+		return 0, 0, err
 	}
-	took := time.Since(began)
+	took = time.Since(began)
 	time.Sleep(2 * time.Second) // the collector's
 	after, err := footprintOf(server.pid)
-	if err != nil {
-		return err
-	}
-	each := (after.rss - before.rss) / watchers
-	b.watched = []measure{
-		below("memory of a watcher", fmt.Sprintf("%.1f KiB", float64(each)/(1<<10)), fmt.Sprintf("≤ %d KiB", mostOfWatcher>>10), each <= mostOfWatcher),
-		{name: "until all have their token", measured: took.Round(time.Millisecond).String()},
-	}
-	return nil
+	return int64(after.rss-before.rss) / watchers, took, err
 }
 
 // watchAll opens the watches and returns when each has its first token. They stay
