@@ -137,9 +137,8 @@ func (s *scenario) play(t *testing.T, d *driver, hello answer, program, environm
 		p := newPlay(t, d, program, fmt.Sprint(plug))
 		p.environment = filepath.Join(environment, "s")
 		for i := range s.Steps {
-			step := s.Steps[i] // an expectation is filled in, in its place
-			if err := p.act(&step); err != nil {
-				name, _ := step.operation()
+			if err := p.act(&s.Steps[i]); err != nil {
+				name, _ := s.Steps[i].operation()
 				t.Fatalf("%v step %d, %s: %v", plug, i+1, name, err)
 			}
 		}

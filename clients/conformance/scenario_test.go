@@ -100,19 +100,24 @@ func arguments(node *yaml.Node, fill func(string) string) (map[string]any, error
 	return filled, nil
 }
 
-// filled is a value with the variables in its texts replaced.
+// filled is a copy of a value with the variables in its texts replaced. The scenarios
+// themselves are everybody's.
 func filled(v any, fill func(string) string) any {
 	switch v := v.(type) {
 	case string:
 		return fill(v)
 	case []any:
+		list := make([]any, len(v))
 		for i := range v {
-			v[i] = filled(v[i], fill)
+			list[i] = filled(v[i], fill)
 		}
+		return list
 	case map[string]any:
+		members := make(map[string]any, len(v))
 		for name := range v {
-			v[name] = filled(v[name], fill)
+			members[name] = filled(v[name], fill)
 		}
+		return members
 	}
 	return v
 }

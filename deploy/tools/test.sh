@@ -28,7 +28,9 @@ step "proto: lint and format" make --no-print-directory lint-proto || true
 step "proto: compatible" deploy/tools/breaking.sh "${AGAINST-}" || true
 step "generated files are current" deploy/tools/generate.sh --check || true
 step "lint" make --no-print-directory lint-go || true
-step "go test" env CGO_ENABLED=1 go test -race -count=1 ./... || true
+# Tests wait for programs more than they compute, so more of them run at once than
+# there are processors.
+step "go test" env CGO_ENABLED=1 go test -race -count=1 -p 3 -parallel 6 ./... || true
 for run in clients/*/run; do
 	step "${run%/run}" "$run" test || true
 done

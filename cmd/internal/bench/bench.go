@@ -31,6 +31,7 @@ type options struct {
 	write  string
 
 	overload time.Duration // each run of it; 0 is none
+	boring   bool          // build the program with BoringCrypto too
 }
 
 // benchmark is one run: a temporary directory, the built server and the
@@ -216,7 +217,7 @@ func (b *benchmark) addFile(ctx context.Context) error {
 // be.
 func (b *benchmark) addBoring(ctx context.Context, section string) error {
 	const name = "MintToken, Unix, 64 callers, BoringCrypto"
-	if !b.only.MatchString(section + ": " + name) {
+	if !b.boring || !b.only.MatchString(section+": "+name) {
 		return nil
 	}
 	program := b.path("jotsmith-boring")

@@ -65,7 +65,6 @@ func TestEveryRowIsMeasured(t *testing.T) {
 		`Batches of 64, Unix, 8 callers .* ≤ 1\.15 `,
 		`MintToken of a kept token, Unix, 64 callers .* bare echo of the same sizes, Unix, 64 callers, rate .* ≥ 0\.95 `,
 		`bare default, 64 callers `,
-		`MintToken, Unix, 64 callers, BoringCrypto .* ≤ 1\.50 `,
 		`the same and audit, sync: batch +\d+\.\d µs, \d+\.\d allocations .* ≤ 6\.0 µs, 15 allocations +(yes|no)`,
 		`MintToken, 16 callers, p99 +\d+\.\d\d ms +bare tuned, the same pace, \d+\.\d\d ms +\d+\.\d\d +≤ 2\.00 +(yes|no)`,
 		`8 replicas +\d+ tokens/s +8 times 1 replica +\d+\.\d\d +≥ 0\.90 +(yes|no)`,

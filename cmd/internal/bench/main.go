@@ -49,6 +49,7 @@ func start(ctx context.Context, args []string) error {
 	flags.DurationVar(&o.slice, "slice", 400*time.Millisecond, "length of a sample")
 	flags.IntVar(&o.tokens, "tokens", 1_000_000, "tokens of the memory run; 0 leaves it out")
 	flags.DurationVar(&o.overload, "overload", time.Minute, "length of each run under ten times the load; 0 leaves them out")
+	flags.BoolVar(&o.boring, "boring", true, "measure a build with BoringCrypto too, which takes a minute to make")
 	flags.StringVar(&o.write, "write", "", "put the tables into this Markdown file, between its bench marks")
 	if err := flags.Parse(args); err != nil {
 		return err
