@@ -58,7 +58,9 @@ deploy/dev/kms.sh install
 deploy/dev/npm.sh oidc >/dev/null
 deploy/dev/npm.sh verifiers >/dev/null
 deploy/dev/npm.sh ascclient >/dev/null
-(cd deploy/dev/verifiers && go mod download)
+for module in verifiers plot; do
+	(cd "deploy/dev/$module" && go mod download)
+done
 for run in clients/*/run; do
 	"$run" setup
 done

@@ -77,7 +77,7 @@ func watchersOf(ctx context.Context, server target) (each int64, took time.Durat
 	took = time.Since(began)
 	time.Sleep(2 * time.Second) // the collector's
 	after, err := footprintOf(server.pid)
-	return int64(after.rss-before.rss) / watchers, took, err
+	return (after.rss - before.rss) / watchers, took, err
 }
 
 // watchAll opens the watches and returns when each has its first token. They stay
