@@ -12,7 +12,7 @@ import (
 func BenchmarkMintToken(b *testing.B) {
 	server := servicetest.Start(b, servicetest.Options{InProcess: true})
 	tokens := server.Tokens(b)
-	request := &jotsmithv1.MintTokenRequest{Profile: servicetest.Profiles()[0].Name}
+	request := &jotsmithv1.MintTokenRequest{Profile: servicetest.Profiles()[0].Name, Claims: `{"sub":"user-1"}`}
 	mint := func(b *testing.B) bool {
 		resp, err := tokens.MintToken(b.Context(), request)
 		if err != nil || resp.GetToken() == "" {
