@@ -114,6 +114,8 @@ func form(v *protovalidate.Violation) string {
 		return `has to be three octal digits, as in "0660"`
 	case "workload_api":
 		return "has to be a Unix socket, as in unix:///run/spire/agent.sock"
+	case "allowed_origins":
+		return "has to be an origin in lower case, as in https://console.example: a scheme, a host and its port, and no slash behind"
 	case "spiffe_id":
 		return "has to be a SPIFFE ID, as in spiffe://example.org/jotsmith"
 	case "trust_domains":
