@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# A file that a package brings, then the package. gcc builds cgo and the fake
-# HSM module; p11-kit stands between the tests and SoftHSM, to take it away.
+# The lines of debian.sh. gcc builds cgo and the fake HSM module; p11-kit stands
+# between the tests and SoftHSM, to take it away.
 needed() {
 	cat <<-'END'
 		/usr/bin/softhsm2-util softhsm2
@@ -31,28 +31,7 @@ needed() {
 	fi
 }
 
-missing=()
-while read -r file package; do
-	# shellcheck disable=SC2086 # the pattern is meant
-	if ! ls $file >/dev/null 2>&1; then
-		missing+=("$package")
-	fi
-done < <(needed)
-
-if [ ${#missing[@]} -gt 0 ]; then
-	if ! command -v apt-get >/dev/null; then
-		echo "setup.sh: this system has no apt-get: install what these Debian packages bring, then try again: ${missing[*]}" >&2
-		exit 1
-	fi
-	as_root=()
-	if [ "$(id -u)" != 0 ]; then
-		as_root=(sudo)
-	fi
-	echo "installing ${missing[*]}"
-	export DEBIAN_FRONTEND=noninteractive
-	"${as_root[@]}" apt-get update -qq
-	"${as_root[@]}" apt-get install -qq --yes --no-install-recommends "${missing[@]}" >/dev/null
-fi
+needed | deploy/dev/debian.sh
 
 deploy/dev/kms.sh install
 deploy/dev/npm.sh oidc >/dev/null
