@@ -233,14 +233,16 @@ func (l *Log) Note(ctx context.Context, in Intent, result Result) error {
 	e := l.entry(typeNote)
 	e.intent(&in)
 	e.result(&result)
-	return l.record(ctx, e)
+	_, err := l.record(ctx, e)
+	return err
 }
 
 // Act records a change that decides what is minted. Its errors are Begin's.
 func (l *Log) Act(ctx context.Context, act Act) error {
 	e := l.entry(typeAct)
 	e.act(&act)
-	return l.record(ctx, e)
+	_, err := l.record(ctx, e)
+	return err
 }
 
 // Reopen looks whether the file has been moved away, as logrotate does before
@@ -319,16 +321,17 @@ func (l *Log) free(e *entry) {
 	}
 }
 
-// record hands a record to the writer and waits for its answer.
-func (l *Log) record(ctx context.Context, e *entry) error {
+// record hands a record to the writer, waits for its answer and returns its number.
+func (l *Log) record(ctx context.Context, e *entry) (uint64, error) {
 	if err := l.submit(ctx, e); err != nil {
-		return err
+		return 0, err
 	}
 	if err := l.await(ctx, e); err != nil {
-		return err
+		return 0, err
 	}
+	seq := e.seq
 	l.free(e)
-	return nil
+	return seq, nil
 }
 
 // submit hands a record to the writer.

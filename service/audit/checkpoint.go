@@ -110,13 +110,10 @@ func (l *Log) sign(ctx context.Context, limit time.Duration) error {
 	e.name("sig")
 	e.body = base64.RawURLEncoding.AppendEncode(append(e.body, '"'), signature[:])
 	e.body = append(e.body, '"')
-	if err := l.submit(ctx, e); err != nil {
+	seq, err := l.record(ctx, e)
+	if err != nil {
 		return err
 	}
-	if err := l.await(ctx, e); err != nil {
-		return err
-	}
-	l.writer.checked(at.seq, e.seq)
-	l.free(e)
+	l.writer.checked(at.seq, seq)
 	return nil
 }

@@ -1,7 +1,6 @@
 package httpjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // clientClosed is the status of a call whose caller has gone, which he does not see.
@@ -70,9 +68,8 @@ func fail(w http.ResponseWriter, httpCode int, st *status.Status) {
 	var body failureBody
 	body.Error.Code, body.Error.Message, body.Error.Status = httpCode, st.Message(), code.Code(st.Code()).String()
 	for _, detail := range st.Proto().GetDetails() {
-		var compact bytes.Buffer
-		if text, err := protojson.Marshal(detail); err == nil && json.Compact(&compact, text) == nil {
-			body.Error.Details = append(body.Error.Details, compact.Bytes())
+		if text, err := compactJSON(detail); err == nil {
+			body.Error.Details = append(body.Error.Details, text)
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")

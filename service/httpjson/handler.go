@@ -84,13 +84,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	if origin := r.Header.Get("Origin"); origin != "" || len(r.Header.Values("Origin")) > 0 {
+	if origins := r.Header.Values("Origin"); len(origins) > 0 {
 		header.Add("Vary", "Origin")
-		if len(r.Header.Values("Origin")) != 1 || !slices.Contains(h.cfg.Origins, origin) {
+		if len(origins) != 1 || !slices.Contains(h.cfg.Origins, origins[0]) {
 			h.refuse(w, http.StatusForbidden, codes.PermissionDenied, "", "requests of web pages are taken from the origins in the configuration alone")
 			return
 		}
-		header.Set("Access-Control-Allow-Origin", origin)
+		header.Set("Access-Control-Allow-Origin", origins[0])
 		header.Set("Access-Control-Expose-Headers", "Retry-After")
 	}
 	m, known := h.methods[r.URL.Path]
@@ -143,11 +143,13 @@ func (h *Handler) call(w http.ResponseWriter, r *http.Request, m method) {
 		return
 	}
 	message, ok := answer.(proto.Message)
-	if !ok {
+	text, err := compactJSON(message)
+	if err != nil || !ok {
 		fail(w, http.StatusInternalServerError, status.New(codes.Internal, "internal error"))
 		return
 	}
-	write(w, http.StatusOK, message)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(text, '\n')) // a caller who has gone does not read it
 }
 
 func orUTF8(charset string) string {
@@ -217,20 +219,14 @@ func (h *Handler) refuse(w http.ResponseWriter, code int, grpcCode codes.Code, r
 	fail(w, code, st)
 }
 
-// write answers with a message. Its spaces are taken out, which protojson varies.
-func write(w http.ResponseWriter, code int, message proto.Message) {
+// compactJSON is a message in ProtoJSON. Its spaces are taken out, which protojson
+// varies.
+func compactJSON(message proto.Message) ([]byte, error) {
 	text, err := protojson.Marshal(message)
-	var compact bytes.Buffer
-	if err == nil {
-		err = json.Compact(&compact, text)
-	}
 	if err != nil {
-		code = http.StatusInternalServerError
-		compact.Reset()
-		compact.WriteString(`{"error":{"code":500,"message":"internal error","status":"INTERNAL"}}`)
+		return nil, err
 	}
-	compact.WriteByte('\n')
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_, _ = w.Write(compact.Bytes()) // a caller who has gone does not read it
+	var compact bytes.Buffer
+	err = json.Compact(&compact, text)
+	return compact.Bytes(), err
 }
