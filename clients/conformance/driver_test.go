@@ -91,12 +91,11 @@ func (d *driver) read(output io.Reader) {
 
 // deliver gives an answer to the command that waits for it.
 func (d *driver) deliver(line []byte) error {
-	dec := json.NewDecoder(strings.NewReader(string(line)))
-	dec.UseNumber()
-	var a answer
-	if err := dec.Decode(&a); err != nil {
+	read, err := parse(string(line))
+	if err != nil {
 		return fmt.Errorf("%w: %.200q", err, line)
 	}
+	a, _ := read.(answer)
 	number, _ := a["id"].(json.Number)
 	id, err := number.Int64()
 	if err != nil {

@@ -23,7 +23,6 @@ import (
 // The herd: callers who all want one token that nobody has made yet.
 const (
 	herdCallers = 10_000
-	herdStreams = 128 // on one connection, as many as the server takes
 	herdLimit   = time.Minute
 	herdTitle   = "10,000 callers for one cold token (KMS emulator)"
 
@@ -105,7 +104,7 @@ func newHerd(callers int) *herd { return &herd{callers: callers, all: make(chan 
 // those before the herd, of canaries and of first calls, are not the herd's.
 func (h *herd) run(ctx context.Context, server target, signs func() int) (s *stampede, err error) {
 	server = server.askingReused()
-	conns, err := server.dial(ctx, (h.callers+herdStreams-1)/herdStreams, grpc.WithStatsHandler(h))
+	conns, err := server.dial(ctx, (h.callers+mostStreams-1)/mostStreams, grpc.WithStatsHandler(h))
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +117,7 @@ func (h *herd) run(ctx context.Context, server target, signs func() int) (s *sta
 	for i := range h.callers {
 		group.Go(func() {
 			<-start
-			answers[i], errs[i] = jotsmithv1.NewTokenServiceClient(conns[i/herdStreams]).MintToken(ctx, cold)
+			answers[i], errs[i] = jotsmithv1.NewTokenServiceClient(conns[i/mostStreams]).MintToken(ctx, cold)
 		})
 	}
 	before := signs()

@@ -80,6 +80,10 @@ func (t target) request() *jotsmithv1.MintTokenRequest {
 	return &jotsmithv1.MintTokenRequest{Profile: t.profile, Claims: `{"sub":"user-8d1f4c20"}`}
 }
 
+// mostStreams is how many calls may be under way on one connection: as many as the
+// server takes.
+const mostStreams = 128
+
 // batchSize is the number of tokens in a batch.
 const batchSize = 64
 

@@ -8,18 +8,13 @@ type measure struct {
 	measured string
 	against  string // what it is compared to
 	ratio    float64
-	bound    bound // the zero bound is no target
-	target   string
+	target   string // empty is none
 	met      bool
 }
 
 // compared is a measure whose ratio has a target.
 func compared(name, measured, against string, ratio float64, bound bound) measure {
-	m := measure{name: name, measured: measured, against: against, ratio: ratio, bound: bound}
-	if bound.value != 0 {
-		m.target, m.met = bound.String(), bound.met(ratio)
-	}
-	return m
+	return measure{name: name, measured: measured, against: against, ratio: ratio, target: bound.String(), met: bound.met(ratio)}
 }
 
 // below is a measure that has to stay below a limit of its own.

@@ -24,10 +24,9 @@ const (
 	overloadTitle = "Ten times the load"
 
 	fairParties   = 8
-	fairConns     = 2   // of each
-	fairStreams   = 4   // on each of them: enough to keep the server busy
-	mostStreams   = 128 // on one connection, as many as the server takes
-	floodingConns = 8   // of the party that floods
+	fairConns     = 2 // of each
+	fairStreams   = 4 // on each of them: enough to keep the server busy
+	floodingConns = 8 // of the party that floods
 	tenTimes      = 10
 
 	slowSign     = 20 * time.Millisecond

@@ -54,8 +54,8 @@ func (b *benchmark) replicasRun(ctx context.Context, progress io.Writer) error {
 		b.replicas = append(b.replicas, compared(fmt.Sprintf("%d replicas", n), fmt.Sprintf("%.0f tokens/s", s.rate()),
 			fmt.Sprintf("%d times 1 replica", n), s.rate()/(one*float64(n)), atLeast(0.9)))
 	}
-	for _, callers := range []int{8, 64} {
-		signed, asked, err := byRequest(ctx, all, callers, fmt.Sprintf("%08x", callers))
+	for run, callers := range []int{8, 64} { // each asks for tokens of its own
+		signed, asked, err := byRequest(ctx, all, callers, distinctTokens*run)
 		if err != nil {
 			return fmt.Errorf("%s: %w", replicasTitle, err)
 		}
@@ -107,7 +107,7 @@ func roundRobin(replicas []target) load {
 
 // byRequest has callers ask for a few tokens, each of them many times, at the replica
 // that the request itself names by its hash, and counts the signatures.
-func byRequest(ctx context.Context, replicas []target, callers int, run string) (signed, asked int, err error) {
+func byRequest(ctx context.Context, replicas []target, callers, from int) (signed, asked int, err error) {
 	conns, err := dialAll(ctx, replicas)
 	if err != nil {
 		return 0, 0, err
@@ -116,7 +116,7 @@ func byRequest(ctx context.Context, replicas []target, callers int, run string) 
 	var made atomic.Int64
 	s, err := work(ctx, callers, 2*time.Second, ownCPU, func(ctx context.Context, i int) (int, error) {
 		req := replicas[0].askingReused().request()
-		req.Claims = fmt.Sprintf(`{"sub":"run%s-%08x"}`, letters(run), i%distinctTokens)
+		req.Claims = fmt.Sprintf(`{"sub":"user-%08x"}`, from+i%distinctTokens)
 		hashed := fnv.New32a()
 		_, _ = hashed.Write([]byte(req.GetProfile() + req.GetClaims())) // a hash takes all
 		resp, err := jotsmithv1.NewTokenServiceClient(conns[int(hashed.Sum32())%len(conns)]).MintToken(ctx, req)
@@ -126,11 +126,6 @@ func byRequest(ctx context.Context, replicas []target, callers int, run string) 
 		return 1, err
 	})
 	return int(made.Load()), s.Count, err
-}
-
-// letters spells digits as letters, for a claim that takes no others.
-func letters(digits string) string {
-	return strings.Map(func(r rune) rune { return 'a' + r%16 }, digits)
 }
 
 func dialAll(ctx context.Context, replicas []target) ([]*grpc.ClientConn, error) {

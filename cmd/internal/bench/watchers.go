@@ -14,11 +14,10 @@ import (
 )
 
 const (
-	watchersTitle   = "10,000 watchers"
-	watchers        = 10_000
-	watchersStreams = 128 // on one connection, as many as the server takes
-	watchersLimit   = 2 * time.Minute
-	mostOfWatcher   = 10 << 10 // bytes
+	watchersTitle = "10,000 watchers"
+	watchers      = 10_000
+	watchersLimit = 2 * time.Minute
+	mostOfWatcher = 10 << 10 // bytes
 )
 
 // watchersRun opens ten thousand watches of one profile, each of which gets its
@@ -61,7 +60,7 @@ func kibibytes(n int64) string { return fmt.Sprintf("%.1f KiB", float64(n)/(1<<1
 // watchersOf is how much memory a server has for each watch, and how long it takes
 // until all have their token.
 func watchersOf(ctx context.Context, server target) (each int64, took time.Duration, err error) {
-	conns, err := server.dial(ctx, (watchers+watchersStreams-1)/watchersStreams)
+	conns, err := server.dial(ctx, (watchers+mostStreams-1)/mostStreams)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -87,7 +86,7 @@ func watchAll(ctx context.Context, server target, conns []*grpc.ClientConn) erro
 	for i, conn := range conns {
 		client := jotsmithv1.NewTokenServiceClient(conn)
 		opening.Go(func() error {
-			for range min(watchersStreams, watchers-i*watchersStreams) {
+			for range min(mostStreams, watchers-i*mostStreams) {
 				stream, err := client.WatchToken(ctx, &jotsmithv1.WatchTokenRequest{Request: server.request()})
 				if err != nil {
 					return err
