@@ -27,7 +27,7 @@ var errTooManyCalls = errors.New("too many calls are under way")
 // (Choudhury and Hahne 1998, "Dynamic queue length thresholds").
 type gate struct {
 	most    atomic.Int64
-	inside  atomic.Int64
+	inside  *atomic.Int64
 	refused atomic.Int64 // since the start
 
 	seed   maphash.Seed
@@ -42,9 +42,12 @@ type gateShard struct {
 	inside map[string]int64 // by party; none is 0
 }
 
-// newGate returns a gate for so many calls; 0 is no bound.
-func newGate(most int) *gate {
-	g := &gate{seed: maphash.MakeSeed()}
+// newGate returns a gate for so many calls, which inside counts; 0 is no bound.
+func newGate(most int, inside *atomic.Int64) *gate {
+	if inside == nil {
+		inside = new(atomic.Int64)
+	}
+	g := &gate{inside: inside, seed: maphash.MakeSeed()}
 	g.most.Store(int64(most))
 	for i := range g.shards {
 		g.shards[i].inside = map[string]int64{}

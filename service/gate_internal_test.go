@@ -27,7 +27,7 @@ func through(ctx context.Context, g *gate, method string, handler grpc.UnaryHand
 func answered(context.Context, any) (any, error) { return nil, nil }
 
 func TestGateRefusesOneCallTooManyAtOnce(t *testing.T) {
-	g := newGate(2)
+	g := newGate(2, nil)
 	err := through(t.Context(), g, mintMethod, func(ctx context.Context, _ any) (any, error) {
 		return nil, through(ctx, g, mintMethod, func(ctx context.Context, _ any) (any, error) {
 			if err := through(ctx, g, "/grpc.health.v1.Health/Check", answered); err != nil {
@@ -60,7 +60,7 @@ func delayOf(st *status.Status) time.Duration {
 }
 
 func TestGateGivesAPlaceBackAfterAPanicAndAnError(t *testing.T) {
-	g := newGate(1)
+	g := newGate(1, nil)
 	func() {
 		defer func() { _ = recover() }()
 		_ = through(t.Context(), g, mintMethod, func(context.Context, any) (any, error) { panic("x") })
@@ -74,7 +74,7 @@ func TestGateGivesAPlaceBackAfterAPanicAndAnError(t *testing.T) {
 }
 
 func TestGateWithoutABoundRefusesNobody(t *testing.T) {
-	if err := through(t.Context(), newGate(0), mintMethod, answered); err != nil {
+	if err := through(t.Context(), newGate(0, nil), mintMethod, answered); err != nil {
 		t.Error(err)
 	}
 }
@@ -87,7 +87,7 @@ func TestExceededQuotaSaysWhenToComeAgain(t *testing.T) {
 }
 
 func BenchmarkGateRefuses(b *testing.B) {
-	g := newGate(1)
+	g := newGate(1, nil)
 	g.inside.Add(1)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -103,7 +103,7 @@ func as(ctx context.Context, host string) context.Context {
 }
 
 func TestGateKeepsPlacesFromWhoeverHasMost(t *testing.T) {
-	g := newGate(100)
+	g := newGate(100, nil)
 	for _, step := range []struct {
 		party string
 		get   int64
@@ -134,7 +134,7 @@ func TestGateCountsStrangersByAddress(t *testing.T) {
 	if a, b := partyOf(as(t.Context(), "192.0.2.1")), partyOf(as(t.Context(), "192.0.2.2")); a == b || a != "192.0.2.1" {
 		t.Errorf("%q and %q", a, b)
 	}
-	g := newGate(3)
+	g := newGate(3, nil)
 	err := through(as(t.Context(), "192.0.2.1"), g, mintMethod, func(ctx context.Context, _ any) (any, error) {
 		return nil, through(ctx, g, mintMethod, func(ctx context.Context, _ any) (any, error) {
 			if err := through(ctx, g, mintMethod, answered); status.Code(err) != codes.ResourceExhausted {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn"
@@ -43,40 +44,90 @@ type recorder struct {
 	generation string
 }
 
+// recordTime is how long the record of a result may take.
+const recordTime = 5 * time.Second
+
 // Begin records that a set is about to be signed.
-func (r recorder) Begin(ctx context.Context, set claims.Set, inside bool) (func(context.Context, signer.Signed, error) error, error) {
-	if r.log == nil {
-		return func(ctx context.Context, signed signer.Signed, err error) error {
-			if err == nil { // else there is no token, and the signer knows why
-				err = r.note(ctx, set, signed)
-				return err
-			}
-			return nil
-		}, nil
+func (r recorder) Begin(ctx context.Context, set claims.Set, inside bool) (signer.Record, error) {
+	switch {
+	case r.log == nil:
+		return unrecorded{r, set}, nil
+	case inside:
+		return &inner{recorder: r, set: set}, nil
 	}
-	begin := r.log.Begin
-	if inside {
-		begin = r.log.Start
+	pending, err := r.log.Begin(ctx, intent(r.generation, set.Draft()))
+	return outer{r, set, pending}, err
+}
+
+// unrecorded is a signature that the ledger alone takes note of.
+type unrecorded struct {
+	recorder
+	set claims.Set
+}
+
+// End notes a token.
+func (u unrecorded) End(ctx context.Context, signed signer.Signed, err error) error {
+	if err != nil { // there is no token, and the signer knows why
+		return nil
 	}
-	pending, err := begin(ctx, intent(r.generation, set.Draft()))
+	return u.note(ctx, u.set, signed)
+}
+
+// Confirmed has nothing to wait for.
+func (unrecorded) Confirmed(context.Context) error { return nil }
+
+// outer is the record of a signature that is made elsewhere: an intent, which stands
+// before anybody can have the signature, and a result.
+type outer struct {
+	recorder
+	set     claims.Set
+	pending audit.Pending
+}
+
+// End records the result, for a caller who has gone too.
+func (o outer) End(ctx context.Context, signed signer.Signed, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	result, unnoted := o.result(ctx, o.set, signed, err)
+	return errors.Join(unnoted, o.pending.End(ctx, result))
+}
+
+// Confirmed has nothing to wait for: End has.
+func (outer) Confirmed(context.Context) error { return nil }
+
+// inner is the record of a signature that is made in this process: one, which has to
+// stand before the token leaves.
+type inner struct {
+	recorder
+	set     claims.Set
+	receipt audit.Receipt
+}
+
+// End has it recorded, for a caller who has gone too.
+func (i *inner) End(ctx context.Context, signed signer.Signed, err error) error {
+	result, unnoted := i.result(ctx, i.set, signed, err)
+	var unrecorded error
+	i.receipt, unrecorded = i.log.Put(intent(i.generation, i.set.Draft()), result)
+	return errors.Join(unnoted, unrecorded)
+}
+
+// Confirmed waits for the record.
+func (i *inner) Confirmed(ctx context.Context) error { return i.receipt.Wait(ctx) }
+
+// result is what the log says of a signature, which the ledger notes; where it cannot,
+// there is no token.
+func (r recorder) result(ctx context.Context, set claims.Set, signed signer.Signed, err error) (result audit.Result, unnoted error) {
+	if err == nil {
+		unnoted = r.note(ctx, set, signed)
+		err = unnoted
+	}
 	if err != nil {
-		return nil, err
+		return audit.Result{Outcome: audit.Failed, Reason: reasonOf(toStatus(err))}, unnoted
 	}
-	return func(ctx context.Context, signed signer.Signed, err error) error {
-		var unnoted error
-		if err == nil {
-			unnoted = r.note(ctx, set, signed)
-			err = unnoted
-		}
-		if err != nil {
-			failed := audit.Result{Outcome: audit.Failed, Reason: reasonOf(toStatus(err))}
-			return errors.Join(unnoted, pending.End(ctx, failed))
-		}
-		return pending.End(ctx, audit.Result{
-			Outcome: audit.Minted, KID: signed.KID, JTI: set.JTI(),
-			Digest:    sha256.Sum256([]byte(signed.Token.Reveal())),
-			IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(),
-		})
+	return audit.Result{
+		Outcome: audit.Minted, KID: signed.KID, JTI: set.JTI(),
+		Digest:    sha256.Sum256([]byte(signed.Token.Reveal())),
+		IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(),
 	}, nil
 }
 

@@ -56,6 +56,7 @@ type Config struct {
 	Tokens   *reuse.Cache
 	Quotas   *quota.Buckets // nil counts nothing
 	MaxCalls int            // under way at once; 0 is no bound
+	Calls    *atomic.Int64  // counts them; nil is one that nobody sees
 	Ledger   *ledger.Ledger // the tokens that can still be valid
 	Watches  WatchLimits
 	Halt     *halt.Switch
@@ -86,7 +87,7 @@ type Service struct {
 // New returns a Service.
 func New(cfg Config) *Service {
 	s := &Service{
-		Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls), refusals: newRefusals(),
+		Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls, cfg.Calls), refusals: newRefusals(),
 		callers: newCallers(), recent: newRecent(),
 	}
 	if s.Metrics == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/jotsmith/jotsmith/cmd/internal/config"
@@ -45,7 +46,8 @@ func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *s
 	var svc *service.Service // which is there before the first checkpoint
 	var s *server            // which is there before the first scrape
 	counted := newMetrics(func() metrics.State { return s.state() })
-	records, err := openAudit(cfg, counted.Audit, log, func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
+	calls := new(atomic.Int64)
+	records, err := openAudit(cfg, counted.Audit, calls, log, func(ctx context.Context, digest [32]byte) ([64]byte, string, error) {
 		return svc.SignCheckpoint(ctx, cfg.GetAudit().GetCheckpointKey(), digest)
 	})
 	if err != nil {
@@ -95,6 +97,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *s
 		Log:     log,
 
 		MaxCalls: int(limits.GetMaxCalls()),
+		Calls:    calls,
 	})
 	keyHealth.onChange = svc.KeysChanged
 	keyHealth.adopt(first.health)
@@ -190,7 +193,7 @@ func closeLog(records *audit.Log) error {
 
 // openAudit opens the record of every token; nil where the configuration wants
 // none.
-func openAudit(cfg *config.Config, counted *metrics.Audit, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, string, error)) (*audit.Log, error) {
+func openAudit(cfg *config.Config, counted *metrics.Audit, calls *atomic.Int64, log *slog.Logger, sign func(context.Context, [32]byte) ([64]byte, string, error)) (*audit.Log, error) {
 	a := cfg.GetAudit()
 	if a == nil {
 		return nil, nil
@@ -201,6 +204,7 @@ func openAudit(cfg *config.Config, counted *metrics.Audit, log *slog.Logger, sig
 		MaxBytes: int64(a.GetMaxFileMib()) << 20,
 		Log:      log,
 		Metrics:  counted,
+		Company:  func() int { return int(calls.Load()) },
 	}
 	if a.GetCheckpointKey() != "" {
 		out.Checkpoint = &audit.Checkpoint{Every: a.GetCheckpointInterval().AsDuration(), Sign: sign}

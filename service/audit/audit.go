@@ -26,12 +26,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jotsmith/jotsmith/service/metrics"
@@ -72,35 +71,36 @@ type Config struct {
 	Log        *slog.Logger     // nil is none
 	Metrics    *metrics.Audit   // nil counts nothing
 	Checkpoint *Checkpoint      // nil is none
+	// Company says how many calls are under way that may bring a record, so that one
+	// flush is for many where there are many; nil waits for nobody.
+	Company func() int
 }
 
 // Log is an open log. It is safe for concurrent use.
 type Log struct {
 	checkpoint *Checkpoint
 	log        *slog.Logger
-	writer     *writer
+	company    func() int
 	entries    sync.Pool
 
-	wake    chan struct{}   // has one where somebody waits, or the log is closed
+	own    sync.Mutex // whoever writes holds it, whoever waits to does not
+	writer *writer
+
+	wake    chan struct{}   // has one where there is something for the writer to do
 	reopen  chan chan error // to the writer
 	closing chan struct{}   // closed by Close
 	stopped chan struct{}   // closed by the writer when it has answered all that waited
+	unsafe  *time.Timer     // until records that no flush has confirmed get theirs
+	overdue atomic.Bool     // it has run out
 
-	mu      sync.Mutex
-	waiting []*entry // for the writer, who answers each
-	size    int      // of what waits, in bytes
-	closed  bool
+	mu     sync.Mutex
+	queue  queue
+	enough int // records that are flushed at once, however few others may come
+	closed bool
 
 	closeOnce sync.Once
 	closeErr  error
 }
-
-// The most that waits to be written. What comes then fails at once: the disk is
-// far behind, and the callers have not the time.
-const (
-	maxWaiting      = 1 << 15 // records, and more than calls are under way as a rule
-	maxWaitingBytes = 1 << 26
-)
 
 // Open opens the log at cfg.Path, or begins it, and goes on with its chain. It
 // starts the goroutine that writes, which Close ends.
@@ -141,6 +141,7 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 	l := &Log{
 		checkpoint: cfg.Checkpoint,
 		log:        cfg.Log,
+		company:    cfg.Company,
 		writer: &writer{
 			path: path, mode: cfg.Sync, maxBytes: cfg.MaxBytes, now: cfg.Now, log: cfg.Log,
 			open: opener, key: key, due: make(chan struct{}, 1), metrics: cfg.Metrics,
@@ -150,6 +151,11 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	l.unsafe = time.AfterFunc(lag, func() {
+		l.overdue.Store(true)
+		signal(l.wake)
+	})
+	l.unsafe.Stop()
 	if cfg.Checkpoint != nil {
 		l.writer.every = uint64(max(cfg.Checkpoint.EveryRecords, 0))
 	}
@@ -168,38 +174,23 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 // When ctx ends first, its error is returned; the record may stand all the
 // same.
 func (l *Log) Begin(ctx context.Context, in Intent) (Pending, error) {
-	p, err := l.Start(ctx, in)
+	e := l.entry(typeIntent)
+	e.intent(&in)
+	seq, err := l.record(ctx, e)
 	if err != nil {
 		return Pending{}, err
 	}
-	if err := l.await(ctx, p.intent); err != nil {
-		return Pending{}, err
-	}
-	p.seq = p.intent.seq
-	return p, nil
+	return Pending{l, seq}, nil
 }
 
-// Start is Begin without the wait: the intent stands ahead of its result in the
-// log, and End confirms both. It is for a signature that nobody can have until its
-// result is recorded, as one that is made in this process.
-func (l *Log) Start(ctx context.Context, in Intent) (Pending, error) {
-	e := l.entry(typeIntent)
-	e.intent(&in)
-	if err := l.submit(ctx, e); err != nil {
-		return Pending{}, err
-	}
-	return Pending{log: l, intent: e}, nil
-}
-
-// Pending is an intent that waits for its result, which End brings once.
+// Pending is an intent that is recorded and waits for its result, which End
+// brings once.
 type Pending struct {
-	log    *Log
-	intent *entry // which is another record's once End has returned
-	seq    uint64
+	log *Log
+	seq uint64
 }
 
-// Seq returns the number of the intent's record; it is 0 where Start has not waited
-// for it.
+// Seq returns the number of the intent's record.
 func (p Pending) Seq() uint64 { return p.seq }
 
 // End records what came of the intent. A token must not leave the service when
@@ -210,29 +201,57 @@ func (p Pending) End(ctx context.Context, result Result) error {
 		return fmt.Errorf("%w: a result without an intent", ErrUnavailable)
 	}
 	e := p.log.entry(typeResult)
-	e.of = p.intent
+	e.number("intent", p.seq)
 	e.result(&result)
-	if err := p.log.submit(ctx, e); err != nil {
-		return err
-	}
-	// The writer answers in order, so that the intent has its answer too.
-	if err := p.log.await(ctx, e); err != nil {
-		return err
-	}
-	if err := p.log.await(ctx, p.intent); err != nil {
-		return err
-	}
-	p.log.free(e)
-	p.log.free(p.intent)
-	return nil
+	_, err := p.log.record(ctx, e)
+	return err
 }
 
-// Note records an intent and its result as one, for what has no signature in
-// between: a token handed out again, or a refusal. Its errors are Begin's.
+// Note records an intent and its result as one, for what nobody can have before it
+// is recorded: a signature made in this process, a token handed out again, a refusal.
+// Its errors are Begin's.
 func (l *Log) Note(ctx context.Context, in Intent, result Result) error {
-	e := l.entry(typeNote)
-	e.intent(&in)
-	e.result(&result)
+	r, err := l.Put(in, result)
+	if err != nil {
+		return err
+	}
+	return r.Wait(ctx)
+}
+
+// Put is Note without the wait, which is the receipt's. The record stands whatever
+// becomes of the call, unless the log cannot record.
+func (l *Log) Put(in Intent, result Result) (Receipt, error) {
+	e := l.note(&in, &result)
+	if err := l.submit(e); err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{l, e}, nil
+}
+
+// Receipt is a record that is on its way. What it is about must not leave the
+// service before Wait has returned without an error. The zero Receipt is no record's.
+type Receipt struct {
+	log   *Log
+	entry *entry
+}
+
+// Wait returns when the record is recorded as Config.Sync says, or ctx ends. It is
+// called once.
+func (r Receipt) Wait(ctx context.Context) error {
+	if r.log == nil {
+		return fmt.Errorf("%w: no record", ErrUnavailable)
+	}
+	_, err := r.log.await(ctx, r.entry)
+	return err
+}
+
+// Again is Note for what has a record already that the disk has confirmed, and whose
+// repetition is no news that a machine's sudden end must not take: with SyncBatch the
+// record survives the end of the process when Again returns, and that of the machine
+// when the next flush has come, within lag.
+func (l *Log) Again(ctx context.Context, in Intent, result Result) error {
+	e := l.note(&in, &result)
+	e.again = l.writer.mode == SyncBatch
 	_, err := l.record(ctx, e)
 	return err
 }
@@ -270,135 +289,12 @@ func (l *Log) Close() error {
 		close(l.closing)
 		signal(l.wake)
 		<-l.stopped
+		l.unsafe.Stop()
+		l.own.Lock()
+		defer l.own.Unlock()
 		l.closeErr = l.writer.close()
 	})
 	return l.closeErr
-}
-
-// entry is one record on its way: encoded by the caller's goroutine from its
-// type on, numbered and chained by the writer.
-type entry struct {
-	body    []byte
-	scratch []byte
-	mac     hash.Hash
-	done    chan struct{} // has the answer, which is err
-
-	answered bool   // the answer has been taken
-	of       *entry // the intent that this is the result of
-	seq      uint64 // the writer's
-	err      error
-}
-
-func (e *entry) answer(err error) {
-	e.err = err
-	e.done <- struct{}{}
-}
-
-func (e *entry) failed() error {
-	if e.err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, e.err)
-}
-
-// entry returns an empty record of a type.
-func (l *Log) entry(kind string) *entry {
-	e := l.entries.Get().(*entry)
-	e.answered, e.of, e.seq, e.err = false, nil, 0, nil
-	e.body = e.body[:0]
-	if kind != typeResult { // which the writer begins, with the intent's number
-		e.body = append(append(append(e.body, `"type":"`...), kind...), '"')
-	}
-	return e
-}
-
-// keep is the largest buffer that is kept for another record, in bytes.
-const keep = 16 << 10
-
-func (l *Log) free(e *entry) {
-	if cap(e.body) <= keep && cap(e.scratch) <= keep {
-		l.entries.Put(e)
-	}
-}
-
-// record hands a record to the writer, waits for its answer and returns its number.
-func (l *Log) record(ctx context.Context, e *entry) (uint64, error) {
-	if err := l.submit(ctx, e); err != nil {
-		return 0, err
-	}
-	if err := l.await(ctx, e); err != nil {
-		return 0, err
-	}
-	seq := e.seq
-	l.free(e)
-	return seq, nil
-}
-
-// submit hands a record to the writer.
-func (l *Log) submit(ctx context.Context, e *entry) error {
-	if err := ctx.Err(); err != nil {
-		return gone(ctx)
-	}
-	e.body = append(e.body, '}', '\n')
-	if len(e.body) > maxLine-maxPrefix {
-		return fmt.Errorf("%w: a record of %d bytes is too long", ErrUnavailable, len(e.body))
-	}
-	return l.enqueue(e)
-}
-
-// await waits for the writer's answer. An entry that is left behind when ctx ends
-// is the writer's, and not used again.
-func (l *Log) await(ctx context.Context, e *entry) error {
-	if e.answered {
-		return e.failed()
-	}
-	if done := ctx.Done(); done == nil {
-		<-e.done
-	} else {
-		select {
-		case <-e.done:
-		case <-done:
-			return gone(ctx)
-		}
-	}
-	e.answered = true
-	return e.failed()
-}
-
-// enqueue gives a record to the writer.
-func (l *Log) enqueue(e *entry) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.closed:
-		return errClosed
-	case len(l.waiting) >= maxWaiting || l.size >= maxWaitingBytes:
-		l.writer.metrics.Failed(1)
-		return fmt.Errorf("%w: too many records wait for the disk", ErrUnavailable)
-	}
-	l.waiting, l.size = append(l.waiting, e), l.size+len(e.body)
-	if len(l.waiting) == 1 {
-		signal(l.wake)
-	}
-	return nil
-}
-
-// take returns all that wait, in exchange for an empty slice, and whether more
-// can come.
-func (l *Log) take(empty []*entry) ([]*entry, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	batch := l.waiting
-	l.waiting, l.size = empty, 0
-	return batch, !l.closed
-}
-
-// signal puts one into a channel that has room for one.
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 func gone(ctx context.Context) error {
@@ -411,5 +307,3 @@ func closeFile(f io.Closer) {
 		_ = f.Close() // whatever it says, it is gone
 	}
 }
-
-var _ file = (*os.File)(nil)

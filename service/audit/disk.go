@@ -66,6 +66,7 @@ func (w *writer) rotate() error {
 		return nil
 	}
 	w.from, w.moved, w.limit = filepath.Base(name), true, w.maxBytes
+	w.settle()
 	w.abandon()
 	return w.attach()
 }
@@ -95,6 +96,7 @@ func (w *writer) look() {
 // leave lets go of a file that has been moved away.
 func (w *writer) leave() {
 	w.from, w.moved, w.limit = w.movedTo(), true, w.maxBytes
+	w.settle()
 	w.abandon()
 	w.log.Info("audit log was moved away", slog.String("path", w.path), slog.String("to", w.from))
 }

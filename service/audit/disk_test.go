@@ -3,7 +3,6 @@ package audit
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,7 +44,7 @@ func (d *faultyDisk) open(path string, flag int) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &faultyFile{f.(*os.File), d}, nil
+	return &faultyFile{f.(plainFile), d}, nil
 }
 
 // set changes the faults.
@@ -68,7 +67,7 @@ func (d *faultyDisk) hang() (release func()) {
 func (d *faultyDisk) awaitHanging() { <-d.arrivals }
 
 type faultyFile struct {
-	*os.File
+	plainFile
 	disk *faultyDisk
 }
 
@@ -100,7 +99,7 @@ func (f *faultyFile) Sync() error {
 	if f.disk.syncErr != nil {
 		return f.disk.syncErr
 	}
-	return f.File.Sync()
+	return f.plainFile.Sync()
 }
 
 func (f *faultyFile) Truncate(size int64) error {

@@ -24,9 +24,21 @@ type file interface {
 	Fd() uintptr
 }
 
-// openFile opens a plain file, with flags beside os.O_RDWR and os.O_APPEND. It
-// does not wait for the other end of a pipe and follows no link.
+// openFile opens a file of the log, or makes one with os.O_CREATE.
 func openFile(path string, flag int) (file, error) {
+	f, err := openPlain(path, flag)
+	if err != nil {
+		return nil, err
+	}
+	return plainFile{f}, nil
+}
+
+// plainFile is an open file of the log.
+type plainFile struct{ *os.File }
+
+// openPlain opens a plain file, with flags beside os.O_RDWR and os.O_APPEND. It
+// does not wait for the other end of a pipe and follows no link.
+func openPlain(path string, flag int) (*os.File, error) {
 	before, err := os.Lstat(path) // a device might do things when it is opened
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE != 0:
@@ -37,11 +49,7 @@ func openFile(path string, flag int) (file, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	f, err := os.OpenFile(path, flag|os.O_APPEND|os.O_RDWR|noFollow, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	return os.OpenFile(path, flag|os.O_APPEND|os.O_RDWR|noFollow, 0o600)
 }
 
 func checkPlain(info fs.FileInfo) error {

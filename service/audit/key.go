@@ -46,14 +46,13 @@ func openKey(path string, random io.Reader) (*hashKey, error) {
 }
 
 func readKey(path string) (*hashKey, error) {
-	f, err := openFile(path, os.O_RDWR)
+	f, err := openPlain(path, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
-	opened := f.(*os.File)
-	k, err := loadKey(opened)
+	k, err := loadKey(f)
 	if err != nil {
-		opened.Close()
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,9 +16,6 @@ import (
 )
 
 const (
-	// many records in one flush say that more come in a moment.
-	many   = 24
-	moment = time.Millisecond
 	// maxWrite is about how many bytes are written at once.
 	maxWrite = 1 << 20
 	// lookEvery is how often the writer looks whether the path still names the
@@ -33,8 +28,8 @@ const (
 	reportEvery = 10 * time.Second
 )
 
-// writer owns the file. All but head is for the one goroutine of Log.write, and
-// for Open and Close, which are before and after it.
+// writer owns the file. All but head is for whoever holds Log.own, and for Open,
+// which is before them.
 type writer struct {
 	path     string
 	mode     Mode
@@ -53,11 +48,12 @@ type writer struct {
 	from   string      // the file that an empty f goes on from
 	moved  bool        // the file at info has been moved away
 	buf    []byte      // what is written next
-	result []byte      // how the record of a result begins
 	next   position    // with what is in buf
 	stamp  []byte      // the time of the records in buf
 	looked time.Time
 	failed failure
+	dirty  bool     // records have been written that no flush has confirmed
+	spare  []*entry // empty, for Log.writeAgain
 
 	due  chan struct{} // has one where a checkpoint is due
 	mu   sync.Mutex
@@ -78,37 +74,6 @@ type failure struct {
 	until    time.Time
 	pause    time.Duration
 	reported time.Time
-}
-
-// write is the writer's goroutine.
-func (l *Log) write() {
-	defer close(l.stopped)
-	var batch []*entry
-	for open := true; open; {
-		select {
-		case <-l.wake:
-			l.gather(len(batch))
-			batch, open = l.take(batch[:0])
-			l.writer.commit(batch)
-			clear(batch)
-		case answer := <-l.reopen:
-			answer <- l.writer.reopen()
-		}
-	}
-}
-
-// gather lets records come that can be written at once with those that wait. A flush
-// costs the processor as much as two or three signatures, however much it confirms:
-// where many came together the last time, a moment is waited for as many.
-func (l *Log) gather(before int) {
-	if l.writer.mode == SyncBatch && before >= many {
-		select {
-		case <-time.After(moment):
-		case <-l.closing:
-		}
-		return
-	}
-	runtime.Gosched() // callers that can run join
 }
 
 // begin opens the file and writes down that it did.
@@ -189,19 +154,10 @@ func (w *writer) opened(kind string) []byte {
 	return append(e.body, '}', '\n')
 }
 
-// commit writes a batch and answers everyone in it. A result whose intent could not
-// be written is none.
-func (w *writer) commit(batch []*entry) {
-	batch = slices.DeleteFunc(batch, func(e *entry) bool {
-		lost := e.of != nil && e.of.err != nil
-		if lost {
-			w.metrics.Failed(1)
-			e.answer(e.of.err)
-		}
-		return lost
-	})
+// commit writes a batch, has the disk confirm it or not, and answers everyone in it.
+func (w *writer) commit(batch []*entry, sync bool) {
 	for len(batch) > 0 {
-		n, err := w.step(batch)
+		n, err := w.step(batch, sync)
 		if err != nil {
 			w.metrics.Failed(len(batch))
 			for _, e := range batch {
@@ -217,7 +173,7 @@ func (w *writer) commit(batch []*entry) {
 }
 
 // step writes as much of a batch as one write takes.
-func (w *writer) step(batch []*entry) (int, error) {
+func (w *writer) step(batch []*entry, sync bool) (int, error) {
 	now := time.Now()
 	if now.Before(w.failed.until) {
 		return 0, w.failed.err
@@ -235,20 +191,18 @@ func (w *writer) step(batch []*entry) (int, error) {
 		if n > 0 && (w.mode == SyncRecord || len(w.buf)+len(e.body) > maxWrite || w.full(w.next.good, len(e.body))) {
 			break
 		}
-		if e.of != nil {
-			w.result = strconv.AppendUint(append(w.result[:0], resultPrefix...), e.of.seq, 10)
-			w.compose(w.result, e.body)
-		} else {
-			w.compose(e.body)
-		}
+		w.compose(e.body)
 		e.seq = w.next.seq
 		n++
 	}
 	began := time.Now()
-	if err := w.flush(w.mode != SyncNone); err != nil {
+	if err := w.flush(sync); err != nil {
 		return 0, w.fail(now, err)
 	}
-	w.metrics.Recorded(n, time.Since(began))
+	w.metrics.Recorded(n)
+	if sync || w.mode == SyncNone {
+		w.metrics.Flushed(time.Since(began))
+	}
 	w.heal()
 	return n, nil
 }
@@ -283,11 +237,8 @@ func (w *writer) reset() {
 	}
 }
 
-// resultPrefix is what a result begins with, ahead of its intent's number.
-const resultPrefix = `"type":"` + typeResult + `","intent":`
-
-// compose numbers and chains a record, which may come in parts.
-func (w *writer) compose(body ...[]byte) {
+// compose numbers and chains a record.
+func (w *writer) compose(body []byte) {
 	start := len(w.buf)
 	w.buf = append(w.buf, linePrefix...)
 	w.buf = strconv.AppendUint(w.buf, w.next.seq+1, 10)
@@ -296,9 +247,7 @@ func (w *writer) compose(body ...[]byte) {
 	w.buf = append(w.buf, `","time":"`...)
 	w.buf = append(w.buf, w.stamp...)
 	w.buf = append(w.buf, '"', ',')
-	for _, part := range body {
-		w.buf = append(w.buf, part...)
-	}
+	w.buf = append(w.buf, body...)
 	line := w.buf[start:]
 	w.next.seq++
 	w.next.hash = sha256.Sum256(line)
@@ -329,10 +278,23 @@ func (w *writer) flush(sync bool) error {
 			w.abandon()
 			return plain(err)
 		}
+		w.dirty = false
 	}
 	w.at = w.next
 	w.publish()
 	return nil
+}
+
+// settle has the disk confirm what was written without a flush.
+func (w *writer) settle() {
+	if !w.dirty || w.f == nil {
+		return
+	}
+	w.dirty = false
+	if err := w.f.Sync(); err != nil {
+		w.abandon()
+		_ = w.fail(time.Now(), plain(err)) // who it was for has been answered
+	}
 }
 
 // abandon closes the file; attach takes it up again.

@@ -51,7 +51,8 @@ func busy() *Metrics {
 	b.Signed()
 	b.Failed("unavailable")
 	b.Failed("no such kind")
-	m.Audit.Recorded(3, time.Millisecond)
+	m.Audit.Recorded(3)
+	m.Audit.Flushed(time.Millisecond)
 	m.Audit.Failed(2)
 	return m
 }
@@ -300,7 +301,8 @@ func TestNilPartsCountNothing(t *testing.T) {
 	b.Signed()
 	b.Failed("x")
 	var a *Audit
-	a.Recorded(1, 1)
+	a.Recorded(1)
+	a.Flushed(1)
 	a.Failed(1)
 }
 

@@ -80,10 +80,17 @@ func newAudit() *Audit {
 	}
 }
 
-// Recorded counts records that were confirmed, and how long that took.
-func (a *Audit) Recorded(records int, took time.Duration) {
+// Recorded counts records that were confirmed.
+func (a *Audit) Recorded(records int) {
 	if a != nil {
 		a.records.Add(float64(records))
+	}
+}
+
+// Flushed takes note of how long it took to write records and have the disk confirm
+// them, as far as that is waited for.
+func (a *Audit) Flushed(took time.Duration) {
+	if a != nil {
 		a.flushes.Observe(took.Seconds())
 	}
 }

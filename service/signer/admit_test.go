@@ -18,19 +18,23 @@ type counted struct {
 	begun, failed int
 }
 
-func (c *counted) Begin(context.Context, claims.Set, bool) (func(context.Context, signer.Signed, error) error, error) {
+func (c *counted) Begin(context.Context, claims.Set, bool) (signer.Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.begun++
-	return func(_ context.Context, _ signer.Signed, err error) error {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if err != nil {
-			c.failed++
-		}
-		return nil
-	}, nil
+	return c, nil
 }
+
+func (c *counted) End(_ context.Context, _ signer.Signed, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.failed++
+	}
+	return nil
+}
+
+func (*counted) Confirmed(context.Context) error { return nil }
 
 // A flood of calls is not one of records: whoever is refused for how many there
 // are leaves none, and every call that is let in leaves one.

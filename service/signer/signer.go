@@ -86,9 +86,17 @@ type Signed struct {
 type Recorder interface {
 	// Begin returns when it is recorded that the set is about to be signed. Where
 	// the signature is made inside this process, so that nobody can have it before
-	// end has returned, it may return sooner, and end confirms both. end records
-	// what came of it.
-	Begin(ctx context.Context, set claims.Set, inside bool) (end func(context.Context, Signed, error) error, err error)
+	// its record is confirmed, one record says both, and Begin has nothing to do.
+	Begin(ctx context.Context, set claims.Set, inside bool) (Record, error)
+}
+
+// Record is the record of one signature.
+type Record interface {
+	// End brings what came of it, once.
+	End(ctx context.Context, signed Signed, err error) error
+	// Confirmed returns when the record is, which End brought a token for. Until then
+	// nobody may have the token.
+	Confirmed(ctx context.Context) error
 }
 
 // Config is what New needs.
@@ -216,37 +224,61 @@ func (s *Signer) members() []*member {
 // after ctx ends. The error is one of this package's, the context's, or a
 // *backends.Error.
 func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
-	if set.Payload() == nil {
-		return Signed{}, ErrUnapproved
-	}
-	k, err := s.key(set.Key())
+	sealed, err := s.Seal(ctx, set)
 	if err != nil {
 		return Signed{}, err
 	}
+	return sealed.Open(ctx)
+}
+
+// Sealed is a token that nobody may have yet: its record is on its way.
+type Sealed struct {
+	signed Signed
+	record Record // nil where nothing is recorded
+}
+
+// Open returns the token when its record is confirmed.
+func (s Sealed) Open(ctx context.Context) (Signed, error) {
+	if s.record != nil {
+		if err := s.record.Confirmed(ctx); err != nil {
+			return Signed{}, err
+		}
+	}
+	return s.signed, nil
+}
+
+// Seal is Sign without the wait for the record, for who wants several tokens: one
+// wait is enough for all.
+func (s *Signer) Seal(ctx context.Context, set claims.Set) (Sealed, error) {
+	if set.Payload() == nil {
+		return Sealed{}, ErrUnapproved
+	}
+	k, err := s.key(set.Key())
+	if err != nil {
+		return Sealed{}, err
+	}
 	if k.Checkpoints {
-		return Signed{}, ErrUnapproved
+		return Sealed{}, ErrUnapproved
 	}
 	caller := set.Grant().Caller().String()
 	at, err := k.admit(caller)
 	if err != nil { // how many they are is not recorded: a flood would be one of the disk too
-		return Signed{}, err
+		return Sealed{}, err
 	}
 	defer at.leave()
 	if s.record == nil {
-		return k.token(ctx, set, caller, at)
+		signed, err := k.token(ctx, set, caller, at)
+		return Sealed{signed: signed}, err
 	}
-	end, err := s.record.Begin(ctx, set, k.inside())
+	record, err := s.record.Begin(ctx, set, k.inside())
 	if err != nil {
-		return Signed{}, err
+		return Sealed{}, err
 	}
 	signed, err := k.token(ctx, set, caller, at)
-	// The result is recorded for a caller who has gone, too.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
-	defer cancel()
-	if err := errors.Join(err, end(ctx, signed, err)); err != nil {
-		return Signed{}, err
+	if err := errors.Join(err, record.End(ctx, signed, err)); err != nil {
+		return Sealed{}, err
 	}
-	return signed, nil
+	return Sealed{signed, record}, nil
 }
 
 // SignCheckpoint signs the digest of a checkpoint of the audit log with a key
@@ -259,9 +291,6 @@ func (s *Signer) SignCheckpoint(ctx context.Context, name string, digest backend
 	signature, err := k.sign(ctx, "audit", digest)
 	return signature, k.kid(), err
 }
-
-// recordTime is how long the record of a result may take.
-const recordTime = 5 * time.Second
 
 // Acquire holds the signer open until Release, and says whether it still is. A
 // configuration that is replaced is closed when nobody holds its signer.

@@ -94,11 +94,14 @@ func (b *benchmark) steps(rules *policy.Policy, catalog *claims.Catalog, minted 
 		if err != nil || log == nil {
 			return err
 		}
-		end, err := record.Begin(ctx, set, true)
+		signature, err := record.Begin(ctx, set, true)
 		if err != nil {
 			return err
 		}
-		return end(ctx, signed, nil)
+		if err := signature.End(ctx, signed, nil); err != nil {
+			return err
+		}
+		return signature.Confirmed(ctx)
 	}
 	return step, func(err error) error {
 		if log == nil || err != nil {
