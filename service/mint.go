@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/policy"
@@ -22,36 +24,76 @@ import (
 // rules make the claims set, and its key signs it, or has signed it before. All
 // of it is under one configuration, which the caller of mint holds.
 func (s *Service) mint(ctx context.Context, in *Generation, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (minted, error) {
-	grant, err := in.Policy.Decide(caller, req.GetProfile())
+	sealed, err := s.seal(ctx, in, caller, req, watched)
 	if err != nil {
 		return minted{}, err
 	}
+	return sealed.open(ctx)
+}
+
+// seal is mint up to the wait for the record of the token, which open does.
+func (s *Service) seal(ctx context.Context, in *Generation, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (sealed, error) {
+	grant, err := in.Policy.Decide(caller, req.GetProfile())
+	if err != nil {
+		return sealed{}, err
+	}
 	if err := s.withinQuota(grant, watched); err != nil {
-		return minted{}, err
+		return sealed{}, err
 	}
 	if err := s.mayMint(in, grant); err != nil {
-		return minted{}, err
+		return sealed{}, err
 	}
 	asked, err := request(req)
 	if err != nil {
-		return minted{}, err
+		return sealed{}, err
 	}
 	draft, err := in.Claims.Prepare(grant, asked)
 	if err != nil {
-		return minted{}, err
+		return sealed{}, err
 	}
-	token, err := s.Tokens.Token(ctx, in.Signer, draft, s.Clock.Now())
+	made := sealed{service: s, in: in, draft: draft, watched: watched}
+	if made.token, err = s.Tokens.Seal(ctx, in.Signer, draft, s.Clock.Now()); err != nil {
+		return sealed{}, err
+	}
+	made.recorded = true
+	if token, kept := made.token.Kept(); kept {
+		made.receipt, made.recorded, err = s.recordReuse(ctx, in, draft, token)
+	}
+	return made, err
+}
+
+// sealed is a token that nobody may have yet.
+type sealed struct {
+	service  *Service
+	in       *Generation
+	draft    claims.Draft
+	watched  bool
+	token    reuse.Sealed
+	recorded bool          // or else, of one that is kept,
+	receipt  audit.Receipt // this is waited for
+}
+
+// open returns the token when its record is confirmed.
+func (m *sealed) open(ctx context.Context) (minted, error) {
+	token, err := m.token.Open(ctx)
 	if err != nil {
 		return minted{}, err
 	}
-	if err := s.recordReuse(ctx, in, draft, token); err != nil {
-		return minted{}, err
+	if !m.recorded {
+		if err := m.receipt.Wait(ctx); err != nil {
+			return minted{}, err
+		}
 	}
+	grant := m.draft.Grant()
+	if token.Own || !m.recorded {
+		token.Holders.Add(holder(m.in, grant))
+	}
+	s := m.service
 	s.count(token, grant)
-	if watched && !token.Reused {
+	if m.watched && !token.Reused {
 		_ = s.Quotas.Take(grant, s.Clock.Wall()) // it was there when the watch looked
 	}
-	return minted{token, draft.Profile(), in}, nil
+	return minted{token, m.draft.Profile(), m.in}, nil
 }
 
 // withinQuota counts a request, or says why there may be none now. A watch is
@@ -152,13 +194,30 @@ func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenReques
 
 // mint answers one request of a call, and records it where it is refused.
 func (c *call) mint(ctx context.Context, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
-	if c.fault != nil {
-		c.service.recordRefusal(ctx, c.in, c.caller, req.GetProfile(), c.fault)
-		return nil, c.fault
+	made, err := c.seal(ctx, req)
+	if err != nil {
+		return nil, err
 	}
-	token, err := c.service.mint(ctx, c.in, c.caller, req, false)
+	return c.open(ctx, &made)
+}
+
+// seal is mint up to the wait for the record of the token.
+func (c *call) seal(ctx context.Context, req *jotsmithv1.MintTokenRequest) (made sealed, err error) {
+	if c.fault != nil {
+		err = c.fault
+	} else {
+		made, err = c.service.seal(ctx, c.in, c.caller, req, false)
+	}
 	if err != nil {
 		c.service.recordRefusal(ctx, c.in, c.caller, req.GetProfile(), err)
+	}
+	return made, err
+}
+
+// open answers with a token when its record is confirmed.
+func (c *call) open(ctx context.Context, made *sealed) (*jotsmithv1.MintTokenResponse, error) {
+	token, err := made.open(ctx)
+	if err != nil {
 		return nil, err
 	}
 	return token.response(c.service.Clock.Wall())
@@ -171,9 +230,9 @@ const (
 	// hide the latency of a distant key store, few enough that one batch does
 	// not take every place there.
 	batchWidth = 8
-	// insideWidth is the same where all keys are in this process, whose stores have
-	// room: what is waited for is the disk's word on the records, and one is for all.
-	insideWidth = 64
+	// keptWidth is the same for tokens that are kept and whose keys are in this
+	// process: what one waits for is the disk's word on its record.
+	keptWidth = 64
 )
 
 // BatchMintTokens mints several tokens, each as MintToken would.
@@ -189,20 +248,19 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 		return nil, call.end(ctx, invalid("requests", "has no items or more than 256"))
 	}
 
-	results := make([]*jotsmithv1.BatchMintTokensResult, len(items))
+	made := make([]sealed, len(items))
 	errs := make([]error, len(items))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(call.width(items), len(items)) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
-				var token *jotsmithv1.MintTokenResponse
-				token, errs[i] = call.mint(ctx, items[i])
-				results[i] = call.result(items[i], token, errs[i])
-			}
-		})
+	abreast(min(call.width(items), len(items)), len(items), func(i int) {
+		made[i], errs[i] = call.seal(ctx, items[i])
+	})
+	results := make([]*jotsmithv1.BatchMintTokensResult, len(items))
+	for i, item := range items { // their records are confirmed together
+		var token *jotsmithv1.MintTokenResponse
+		if errs[i] == nil {
+			token, errs[i] = call.open(ctx, &made[i])
+		}
+		results[i] = call.result(item, token, errs[i])
 	}
-	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, call.end(ctx, err)
 	}
@@ -210,19 +268,42 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 	return &jotsmithv1.BatchMintTokensResponse{Results: results}, nil
 }
 
-// width is how many items of a batch are minted at once.
+// abreast calls do for each number below n, so many at a time, one of them in this
+// goroutine.
+func abreast(width, n int, do func(int)) {
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			do(i)
+		}
+	}
+	var wg sync.WaitGroup
+	for range width - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+}
+
+// width is how many items of a batch are minted at once. Where all keys are in this
+// process, and nothing is to be kept, nothing is waited for but the processor.
 func (c *call) width(items []*jotsmithv1.MintTokenRequest) int {
-	last := ""
+	last, width := "", runtime.GOMAXPROCS(0)/2
 	for _, item := range items {
 		if item.GetProfile() == last {
 			continue
 		}
 		last = item.GetProfile()
-		if profile, ok := c.in.Claims.Profile(last); ok && !c.in.Signer.Inside(profile.Key) {
+		profile, ok := c.in.Claims.Profile(last)
+		switch {
+		case !ok:
+		case !c.in.Signer.Inside(profile.Key):
 			return batchWidth
+		case !profile.OneTime():
+			width = keptWidth
 		}
 	}
-	return insideWidth
+	return width
 }
 
 // result is the outcome of one item.

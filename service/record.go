@@ -103,12 +103,17 @@ type inner struct {
 	receipt audit.Receipt
 }
 
-// End has it recorded, for a caller who has gone too.
+// End has a token recorded when Confirmed waits for it, and a failure at once, for a
+// caller who has gone too.
 func (i *inner) End(ctx context.Context, signed signer.Signed, err error) error {
 	result, unnoted := i.result(ctx, i.set, signed, err)
-	var unrecorded error
-	i.receipt, unrecorded = i.log.Put(intent(i.generation, i.set.Draft()), result)
-	return errors.Join(unnoted, unrecorded)
+	if result.Outcome == audit.Minted {
+		i.receipt, err = i.log.Put(intent(i.generation, i.set.Draft()), result)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	return errors.Join(unnoted, i.log.Note(ctx, intent(i.generation, i.set.Draft()), result))
 }
 
 // Confirmed waits for the record.
@@ -182,16 +187,26 @@ func RecordVersion(log *audit.Log) func(context.Context, rotation.Change) error 
 }
 
 // recordReuse records that a caller gets a token that was signed for another
-// request. The signature's own record names whoever asked for it.
-func (s *Service) recordReuse(ctx context.Context, in *Generation, draft claims.Draft, token reuse.Token) error {
+// request; done says that there is nothing to wait for. The signature's own record
+// names whoever asked for it.
+func (s *Service) recordReuse(ctx context.Context, in *Generation, draft claims.Draft, token reuse.Token) (receipt audit.Receipt, done bool, err error) {
 	if s.Audit == nil || token.Own {
-		return nil
+		return audit.Receipt{}, true, nil
 	}
-	return s.Audit.Note(ctx, intent(in.ID, draft), audit.Result{
-		Outcome: audit.Minted, KID: token.KID, JTI: token.JTI,
-		Digest:    sha256.Sum256([]byte(token.Compact.Reveal())),
+	result := audit.Result{
+		Outcome: audit.Minted, KID: token.KID, JTI: token.JTI, Digest: token.Digest,
 		IssueTime: token.IssueTime, ExpireTime: token.ExpireTime, Reused: true,
-	})
+	}
+	if token.Holders.Has(holder(in, draft.Grant())) {
+		return audit.Receipt{}, true, s.Audit.Again(ctx, intent(in.ID, draft), result)
+	}
+	receipt, err = s.Audit.Put(intent(in.ID, draft), result)
+	return receipt, false, err
+}
+
+// holder is who gets a token by a grant.
+func holder(in *Generation, grant policy.Grant) reuse.Holder {
+	return reuse.Holder{Caller: grant.Caller().String(), Grant: grant.Rule(), Generation: in.ID}
 }
 
 // recordRefusal records a request that was refused for what it is. One refused

@@ -93,10 +93,11 @@ type Log struct {
 	unsafe  *time.Timer     // until records that no flush has confirmed get theirs
 	overdue atomic.Bool     // it has run out
 
-	mu     sync.Mutex
-	queue  queue
-	enough int // records that are flushed at once, however few others may come
-	closed bool
+	mu      sync.Mutex
+	queue   queue
+	waiters int // calls that wait for a flush
+	enough  int // as many do not wait for others to join
+	closed  bool
 
 	closeOnce sync.Once
 	closeErr  error
@@ -218,8 +219,8 @@ func (l *Log) Note(ctx context.Context, in Intent, result Result) error {
 	return r.Wait(ctx)
 }
 
-// Put is Note without the wait, which is the receipt's. The record stands whatever
-// becomes of the call, unless the log cannot record.
+// Put is Note without the wait, which is the receipt's: until it is waited for, the
+// record may be written with others or not.
 func (l *Log) Put(in Intent, result Result) (Receipt, error) {
 	e := l.note(&in, &result)
 	if err := l.submit(e); err != nil {

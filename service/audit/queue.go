@@ -85,48 +85,59 @@ func (l *Log) submit(e *entry) error {
 	if len(e.body) > maxLine-maxPrefix {
 		return fmt.Errorf("%w: a record of %d bytes is too long", ErrUnavailable, len(e.body))
 	}
-	call, err := l.enqueue(e)
-	switch {
-	case err != nil:
+	if err := l.enqueue(e); err != nil {
 		return err
-	case e.again && l.own.TryLock():
+	}
+	if e.again && l.own.TryLock() {
 		l.writeAgain()
 		l.own.Unlock()
-	case call:
-		signal(l.wake)
 	}
 	return nil
 }
 
-// enqueue gives a record to whoever writes, and says whether the writer has to be
-// called.
-func (l *Log) enqueue(e *entry) (call bool, err error) {
+// enqueue gives a record to whoever writes.
+func (l *Log) enqueue(e *entry) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	waiting := len(l.queue.firm) + len(l.queue.again)
 	switch {
 	case l.closed:
-		return false, errClosed
+		return errClosed
 	case waiting >= maxWaiting || l.queue.size >= maxWaitingBytes:
 		l.writer.metrics.Failed(1)
-		return false, fmt.Errorf("%w: too many records wait for the disk", ErrUnavailable)
+		return fmt.Errorf("%w: too many records wait for the disk", ErrUnavailable)
 	}
 	l.queue.size += len(e.body)
 	if e.again {
 		l.queue.again = append(l.queue.again, e)
-		return true, nil
+	} else {
+		l.queue.firm = append(l.queue.firm, e)
 	}
-	l.queue.firm = append(l.queue.firm, e)
-	waiting = len(l.queue.firm)
-	return waiting == 1 || waiting == l.enough, nil
+	return nil
 }
 
-// await waits for the answer to a record that was handed over. An entry that is left
+// call has the writer see to a record that a call waits for from now on.
+func (l *Log) call(e *entry) {
+	if !e.again {
+		l.mu.Lock()
+		l.waiters++
+		waiters, enough := l.waiters, l.enough
+		l.mu.Unlock()
+		if waiters != 1 && waiters != enough { // it has been called, or is not to come yet
+			return
+		}
+	}
+	signal(l.wake)
+}
+
+// await waits for the answer to a record that was handed over, which nobody writes
+// until it is waited for. An entry that is left
 // behind when ctx ends is the writer's, and not used again.
 func (l *Log) await(ctx context.Context, e *entry) (uint64, error) {
 	select {
 	case <-e.done:
 	default:
+		l.call(e)
 		select {
 		case <-e.done:
 		case <-ctx.Done():
@@ -147,7 +158,7 @@ func (l *Log) take(empty []*entry) (batch []*entry, open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	batch = l.queue.firm
-	l.queue.firm, l.enough = empty, 0
+	l.queue.firm, l.waiters, l.enough = empty, 0, 0
 	for _, e := range batch {
 		l.queue.size -= len(e.body)
 	}

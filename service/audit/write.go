@@ -43,7 +43,7 @@ func (l *Log) write() {
 	}
 }
 
-// wait says how long records are to wait for others, with whom they are flushed; 0 is
+// wait says how long calls are to wait for others, for whom one flush is made; 0 is
 // not at all. A flush costs the processor as much as a signature, however much it
 // confirms: where many calls are under way, half of them are waited for, but for a
 // moment at most, which is little beside what such a crowd waits for its signatures.
@@ -61,7 +61,7 @@ func (l *Log) wait(gathering bool) time.Duration {
 	if !gathering {
 		l.enough = company / 2
 	}
-	if l.closed || len(l.queue.firm) >= l.enough {
+	if l.closed || l.waiters >= l.enough {
 		return 0
 	}
 	return moment

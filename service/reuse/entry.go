@@ -1,6 +1,7 @@
 package reuse
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"io"
 	"math"
@@ -42,6 +43,7 @@ type entry struct {
 // newEntry keeps a token minted at now from set.
 func newEntry(reuse claims.Reuse, set claims.Set, token Token, now clock.Reading, random io.Reader) *entry {
 	wall, _ := now.Time() // it was trusted when set was made of it
+	token.Digest, token.Holders = sha256.Sum256([]byte(token.Compact.Reveal())), &Holders{}
 	e := &entry{
 		token: token, shared: reuse.Mode == claims.Shared,
 		made: now.Mono, steps: now.Steps,

@@ -178,20 +178,29 @@ func (c *Cache) prune(now time.Duration) {
 
 // mint makes a new token.
 func mint(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Token, claims.Set, error) {
-	at, err := now.Time()
+	sealed, set, err := seal(ctx, sign, draft, now)
 	if err != nil {
 		return Token{}, claims.Set{}, err
+	}
+	token, err := sealed.Open(ctx)
+	return token, set, err
+}
+
+// seal makes a new token, and does not wait for its record.
+func seal(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Sealed, claims.Set, error) {
+	at, err := now.Time()
+	if err != nil {
+		return Sealed{}, claims.Set{}, err
 	}
 	set, err := draft.At(at)
 	if err != nil {
-		return Token{}, claims.Set{}, err
+		return Sealed{}, claims.Set{}, err
 	}
-	signed, err := sign.Sign(ctx, set)
+	signed, err := sign.Seal(ctx, set)
 	if err != nil {
-		return Token{}, claims.Set{}, err
+		return Sealed{}, claims.Set{}, err
 	}
-	return Token{
-		Compact: signed.Token, KID: signed.KID, JTI: set.JTI(),
-		IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(), EndTime: set.EndTime(), RefreshTime: set.RefreshTime(),
-	}, set, nil
+	return Sealed{signed: signed, fresh: true, token: Token{
+		JTI: set.JTI(), IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(), EndTime: set.EndTime(), RefreshTime: set.RefreshTime(),
+	}}, set, nil
 }

@@ -10,6 +10,7 @@ package reuse
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 	"log/slog"
 	"sync"
@@ -30,6 +31,9 @@ type Token struct {
 	IssueTime, ExpireTime, EndTime, RefreshTime time.Time
 	Reused                                      bool // made for an earlier request
 	Own                                         bool // signed, and recorded, for this very call
+
+	Digest  [sha256.Size]byte // of Compact; zero for a token that is not kept
+	Holders *Holders          // of one that is kept; nil for another
 }
 
 // Config is what New needs.
@@ -76,11 +80,49 @@ func New(cfg Config) *Cache {
 // A shared token of less than its MinAge, or of the current window of its grid,
 // is handed out to a caller who asks for a longer life too.
 func (c *Cache) Token(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Token, error) {
+	sealed, err := c.Seal(ctx, sign, draft, now)
+	if err != nil {
+		return Token{}, err
+	}
+	return sealed.Open(ctx)
+}
+
+// Sealed is a token that nobody may have yet, or one that is kept.
+type Sealed struct {
+	token  Token         // a new one's text and kid are in signed
+	signed signer.Sealed // of a new one
+	fresh  bool          // it is a new one
+}
+
+// Kept returns the token where there is nothing to wait for.
+func (s Sealed) Kept() (Token, bool) { return s.token, !s.fresh }
+
+// Open returns the token when it may leave.
+func (s Sealed) Open(ctx context.Context) (Token, error) {
+	if s.fresh {
+		signed, err := s.signed.Open(ctx)
+		if err != nil {
+			return Token{}, err
+		}
+		s.token.Compact, s.token.KID = signed.Token, signed.KID
+	}
+	return s.token, nil
+}
+
+// Seal is Token without the wait for a new token's record, for who wants several: one
+// wait is enough for all. What is kept, or to be kept, is waited for.
+func (c *Cache) Seal(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Sealed, error) {
 	if draft.Profile().OneTime() || draft.Life() == 0 {
-		made, _, err := mint(ctx, sign, draft, now)
-		made.Own = err == nil
+		made, _, err := seal(ctx, sign, draft, now)
+		made.token.Own = err == nil
 		return made, err
 	}
+	kept, err := c.keep(ctx, sign, draft, now)
+	return Sealed{token: kept}, err
+}
+
+// keep returns a token that is kept, or one that will be.
+func (c *Cache) keep(ctx context.Context, sign *signer.Signer, draft claims.Draft, now clock.Reading) (Token, error) {
 	version, err := sign.Version(draft.Key())
 	if err != nil {
 		return Token{}, err
