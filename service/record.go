@@ -157,7 +157,9 @@ func intent(generation string, draft claims.Draft) audit.Intent {
 		Key:        profile.Key,
 		TTL:        draft.Life(),
 	}
-	for _, given := range draft.Given() {
+	given := draft.Given()
+	in.Claims = make([]audit.Claim, 0, len(given))
+	for _, given := range given {
 		in.Claims = append(in.Claims, audit.Claim{
 			Name: given.Name, Value: given.Value, Shown: slices.Contains(profile.AuditShows, given.Name),
 		})

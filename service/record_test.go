@@ -3,6 +3,10 @@ package service_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,9 +17,11 @@ import (
 
 	"github.com/jotsmith/jotsmith/backends"
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
+	"github.com/jotsmith/jotsmith/service"
 	"github.com/jotsmith/jotsmith/service/audit"
 	"github.com/jotsmith/jotsmith/service/claims"
 	"github.com/jotsmith/jotsmith/service/halt"
+	"github.com/jotsmith/jotsmith/service/metrics"
 	"github.com/jotsmith/jotsmith/service/servicetest"
 )
 
@@ -41,11 +47,23 @@ func recorded(t *testing.T) (log *audit.Log, text func() string) {
 	}
 }
 
+// TestEveryTokenLeavesItsRecord has the key outside the process, where an intent stands
+// before the signature, and in it, where one record is of both.
 func TestEveryTokenLeavesItsRecord(t *testing.T) {
+	for _, inside := range []bool{false, true} {
+		t.Run(fmt.Sprint("in the process ", inside), func(t *testing.T) { everyTokenLeavesItsRecord(t, inside) })
+	}
+}
+
+func everyTokenLeavesItsRecord(t *testing.T, inside bool) {
 	log, text := recorded(t)
 	profiles := reusing(claims.UntilRefresh)
 	profiles[0].AuditShows = []string{"n"}
-	s := servicetest.Start(t, servicetest.Options{Audit: log, Profiles: profiles})
+	s := servicetest.Start(t, servicetest.Options{Audit: log, Profiles: profiles, InProcess: inside})
+	pairs, notes := 2, 3 // pairs: the one that was signed, and the one that failed
+	if inside {
+		pairs, notes = 0, 5
+	}
 	tokens := s.Tokens(t)
 	req := &jotsmithv1.MintTokenRequest{Profile: servicetest.Profile, Claims: `{"sub":"private-value","n":7}`}
 	first, err := tokens.MintToken(t.Context(), req)
@@ -63,8 +81,9 @@ func TestEveryTokenLeavesItsRecord(t *testing.T) {
 	got := text()
 	digest := sha256.Sum256([]byte(first.GetToken()))
 	for want, times := range map[string]int{
-		`"type":"intent"`:                   2, // the one that was signed, and the one that failed
-		`"type":"result"`:                   2,
+		`"type":"intent"`:                   pairs,
+		`"type":"result"`:                   pairs,
+		`"type":"note"`:                     notes,
 		`"outcome":"minted"`:                2,
 		`"reused":true`:                     1,
 		`"reason":"INVALID_REQUEST"`:        1,
@@ -84,6 +103,83 @@ func TestEveryTokenLeavesItsRecord(t *testing.T) {
 		if n := strings.Count(got, want); n != times {
 			t.Errorf("%q stands there %d times, want %d\n%s", want, n, times, got)
 		}
+	}
+}
+
+// TestEachTokenOfABatchLeavesItsRecord, and a batch whose records cannot be confirmed
+// has no token, whatever was signed.
+func TestEachTokenOfABatchLeavesItsRecord(t *testing.T) {
+	for _, mode := range []claims.Mode{claims.Never, claims.UntilRefresh} {
+		for _, inside := range []bool{false, true} {
+			log, text := recorded(t)
+			s := servicetest.Start(t, servicetest.Options{Audit: log, Profiles: reusing(mode), InProcess: inside})
+			tokens := s.Tokens(t)
+			batch := &jotsmithv1.BatchMintTokensRequest{}
+			for i := range 20 {
+				batch.Requests = append(batch.Requests, &jotsmithv1.MintTokenRequest{Profile: servicetest.Profile, Claims: fmt.Sprintf(`{"sub":"s%d"}`, i/2)})
+			}
+			batch.Requests = append(batch.Requests, &jotsmithv1.MintTokenRequest{Profile: servicetest.Forbidden})
+			resp, err := tokens.BatchMintTokens(t.Context(), batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := text()
+			for i, result := range resp.GetResults()[:20] {
+				digest := sha256.Sum256([]byte(result.GetToken().GetToken()))
+				if result.GetToken() == nil || !strings.Contains(got, hex.EncodeToString(digest[:])) {
+					t.Errorf("%s, inside %t: item %d has no record, or no token: %v", mode, inside, i, result.GetError())
+				}
+			}
+			if n := strings.Count(got, `"outcome":"minted"`); n != 20 {
+				t.Errorf("%s, inside %t: %d records of 20 tokens", mode, inside, n)
+			}
+			if resp.GetResults()[20].GetError() == nil || strings.Count(got, `"reason":"NOT_GRANTED"`) != 1 {
+				t.Errorf("%s, inside %t: the refusal has no record", mode, inside)
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if resp, err = tokens.BatchMintTokens(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			for i, result := range resp.GetResults()[:20] {
+				if result.GetToken() != nil || result.GetError().GetCode() != int32(codes.Unavailable) {
+					t.Errorf("%s, inside %t: without a log, item %d is %v", mode, inside, i, result.GetError())
+				}
+			}
+		}
+	}
+}
+
+// TestWhoHoldsATokenWaitsForNoFlush: the record of a token that its caller has already
+// is written at once, and confirmed soon.
+func TestWhoHoldsATokenWaitsForNoFlush(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	counted := metrics.New(service.MetricsConfig())
+	log, err := audit.Open(audit.Config{Path: path, Sync: audit.SyncBatch, Metrics: counted.Audit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	s := servicetest.Start(t, servicetest.Options{Audit: log, Profiles: reusing(claims.UntilRefresh), InProcess: true})
+	tokens := s.Tokens(t)
+	const times = 20
+	for range times {
+		if _, err := tokens.MintToken(t.Context(), request()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(data), `"reused":true`); n != times-1 {
+		t.Errorf("%d records of %d tokens that were handed out again", n, times-1)
+	}
+	w := httptest.NewRecorder()
+	counted.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if !strings.Contains(w.Body.String(), "\njotsmith_audit_flush_duration_seconds_count 1\n") {
+		t.Errorf("flushes were waited for:\n%s", w.Body)
 	}
 }
 

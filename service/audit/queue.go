@@ -116,18 +116,24 @@ func (l *Log) enqueue(e *entry) error {
 	return nil
 }
 
-// call has the writer see to a record that a call waits for from now on.
-func (l *Log) call(e *entry) {
-	if !e.again {
-		l.mu.Lock()
-		l.waiters++
-		waiters, enough := l.waiters, l.enough
-		l.mu.Unlock()
-		if waiters != 1 && waiters != enough { // it has been called, or is not to come yet
-			return
-		}
+// see has a record written that a call waits for from now on: by the call itself, where
+// nobody else writes and no others are waited for, or by the writer.
+func (l *Log) see(e *entry) {
+	if e.again {
+		signal(l.wake)
+		return
 	}
-	signal(l.wake)
+	l.mu.Lock()
+	l.waiters++
+	waiters, enough := l.waiters, l.enough
+	l.mu.Unlock()
+	switch {
+	case waiters == 1 && !l.crowded() && l.own.TryLock():
+		l.flush()
+		l.own.Unlock()
+	case waiters == 1 || waiters == enough: // or else it has been called, or is not to come yet
+		signal(l.wake)
+	}
 }
 
 // await waits for the answer to a record that was handed over, which nobody writes
@@ -137,7 +143,7 @@ func (l *Log) await(ctx context.Context, e *entry) (uint64, error) {
 	select {
 	case <-e.done:
 	default:
-		l.call(e)
+		l.see(e)
 		select {
 		case <-e.done:
 		case <-ctx.Done():
@@ -153,8 +159,8 @@ func (l *Log) await(ctx context.Context, e *entry) (uint64, error) {
 }
 
 // take returns all that wait to be confirmed as the mode says, in exchange for an
-// empty slice, and whether more can come.
-func (l *Log) take(empty []*entry) (batch []*entry, open bool) {
+// empty slice.
+func (l *Log) take(empty []*entry) (batch []*entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	batch = l.queue.firm
@@ -162,7 +168,7 @@ func (l *Log) take(empty []*entry) (batch []*entry, open bool) {
 	for _, e := range batch {
 		l.queue.size -= len(e.body)
 	}
-	return batch, !l.closed
+	return batch
 }
 
 // takeAgain is take for those that are confirmed when they are written.

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"runtime"
 	"time"
 )
 
@@ -14,15 +13,14 @@ const (
 // write is the writer's goroutine.
 func (l *Log) write() {
 	defer close(l.stopped)
-	var batch []*entry
 	patience := time.NewTimer(moment)
 	patience.Stop()
-	for open, gathering := true, false; open; {
+	for gathering := false; ; {
 		select {
 		case <-l.wake:
 		case <-patience.C:
 			gathering = false
-			batch, open = l.flush(batch)
+			l.flushLocked()
 			continue
 		case answer := <-l.reopen:
 			l.own.Lock()
@@ -35,31 +33,42 @@ func (l *Log) write() {
 		case more == 0:
 			gathering = false
 			patience.Stop()
-			batch, open = l.flush(batch)
+			l.flushLocked()
 		case !gathering:
 			gathering = true
 			patience.Reset(more)
 		}
+		if l.done() {
+			return
+		}
 	}
 }
 
+// done says whether nothing waits and nothing can come.
+func (l *Log) done() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed && len(l.queue.firm)+len(l.queue.again) == 0
+}
+
+// crowded says whether one flush is to be for many calls. A flush costs the processor
+// as much as a signature, however much it confirms: where many calls are under way, half
+// of them are waited for, but for a moment at most, which is little beside what such a
+// crowd waits for its signatures.
+func (l *Log) crowded() bool {
+	return l.writer.mode == SyncBatch && l.company != nil && l.company() >= many
+}
+
 // wait says how long calls are to wait for others, for whom one flush is made; 0 is
-// not at all. A flush costs the processor as much as a signature, however much it
-// confirms: where many calls are under way, half of them are waited for, but for a
-// moment at most, which is little beside what such a crowd waits for its signatures.
+// not at all.
 func (l *Log) wait(gathering bool) time.Duration {
-	company := 0
-	if l.writer.mode == SyncBatch && l.company != nil {
-		company = l.company()
-	}
-	if company < many {
-		runtime.Gosched() // callers that can run join
+	if !l.crowded() {
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !gathering {
-		l.enough = company / 2
+		l.enough = l.company() / 2
 	}
 	if l.closed || l.waiters >= l.enough {
 		return 0
@@ -68,20 +77,25 @@ func (l *Log) wait(gathering bool) time.Duration {
 }
 
 // flush writes all that wait, has the disk confirm them as the mode says, and answers
-// them. It takes an empty slice and gives one back.
-func (l *Log) flush(empty []*entry) (batch []*entry, open bool) {
+// them. The caller holds own.
+func (l *Log) flush() {
+	w := l.writer
+	batch := l.take(w.spare)
+	w.commit(batch, w.mode != SyncNone)
+	clear(batch)
+	w.spare = batch[:0]
+}
+
+func (l *Log) flushLocked() {
 	l.own.Lock()
 	defer l.own.Unlock()
-	batch, open = l.take(empty)
-	l.writer.commit(batch, l.writer.mode != SyncNone)
-	clear(batch)
-	return batch[:0], open
+	l.flush()
 }
 
 // writeAgain writes the records that no flush is for. The caller holds own.
 func (l *Log) writeAgain() {
 	w := l.writer
-	batch := l.takeAgain(w.spare)
+	batch := l.takeAgain(w.spareAgain)
 	if len(batch) > 0 {
 		w.commit(batch, false)
 		if !w.dirty {
@@ -90,7 +104,7 @@ func (l *Log) writeAgain() {
 		}
 	}
 	clear(batch)
-	w.spare = batch[:0]
+	w.spareAgain = batch[:0]
 }
 
 // writeLate writes such records for those who found somebody else writing, and has

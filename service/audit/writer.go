@@ -52,8 +52,9 @@ type writer struct {
 	stamp  []byte      // the time of the records in buf
 	looked time.Time
 	failed failure
-	dirty  bool     // records have been written that no flush has confirmed
-	spare  []*entry // empty, for Log.writeAgain
+	dirty  bool // records have been written that no flush has confirmed
+
+	spare, spareAgain []*entry // empty, for what waits next
 
 	due  chan struct{} // has one where a checkpoint is due
 	mu   sync.Mutex

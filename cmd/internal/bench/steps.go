@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -50,7 +51,8 @@ func (b *benchmark) stepsRun(ctx context.Context, progress io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	defer minted.Close() //nolint:errcheck // it has no file
+	defer minted.Close()                              //nolint:errcheck // it has no file
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the server does
 	for _, mode := range []audit.Mode{"", audit.SyncBatch, audit.SyncNone} {
 		step, done, err := b.steps(rules, catalog, minted, cfg.Generation, mode)
 		if err != nil {
