@@ -173,8 +173,7 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 // the intent is recorded as Config.Sync says.
 //
 // When ctx ends first, its error is returned; the record may stand all the
-// same. One of those who wait for the disk may have to write for all of them, and
-// waits as long as that takes.
+// same.
 func (l *Log) Begin(ctx context.Context, in Intent) (Pending, error) {
 	e := l.entry(typeIntent)
 	e.intent(&in)

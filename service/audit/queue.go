@@ -116,24 +116,18 @@ func (l *Log) enqueue(e *entry) error {
 	return nil
 }
 
-// see has a record written that a call waits for from now on: by the call itself, where
-// nobody else writes and no others are waited for, or by the writer.
-func (l *Log) see(e *entry) {
-	if e.again {
-		signal(l.wake)
-		return
+// call has the writer see to a record that a call waits for from now on.
+func (l *Log) call(e *entry) {
+	if !e.again {
+		l.mu.Lock()
+		l.waiters++
+		waiters, enough := l.waiters, l.enough
+		l.mu.Unlock()
+		if waiters != 1 && waiters != enough { // it has been called, or is not to come yet
+			return
+		}
 	}
-	l.mu.Lock()
-	l.waiters++
-	waiters, enough := l.waiters, l.enough
-	l.mu.Unlock()
-	switch {
-	case waiters == 1 && !l.crowded() && l.own.TryLock():
-		l.flush()
-		l.own.Unlock()
-	case waiters == 1 || waiters == enough: // or else it has been called, or is not to come yet
-		signal(l.wake)
-	}
+	signal(l.wake)
 }
 
 // await waits for the answer to a record that was handed over, which nobody writes
@@ -143,7 +137,7 @@ func (l *Log) await(ctx context.Context, e *entry) (uint64, error) {
 	select {
 	case <-e.done:
 	default:
-		l.see(e)
+		l.call(e)
 		select {
 		case <-e.done:
 		case <-ctx.Done():

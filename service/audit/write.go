@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"runtime"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func (l *Log) write() {
 		case <-l.wake:
 		case <-patience.C:
 			gathering = false
-			l.flushLocked()
+			l.flush()
 			continue
 		case answer := <-l.reopen:
 			l.own.Lock()
@@ -33,7 +34,7 @@ func (l *Log) write() {
 		case more == 0:
 			gathering = false
 			patience.Stop()
-			l.flushLocked()
+			l.flush()
 		case !gathering:
 			gathering = true
 			patience.Reset(more)
@@ -51,24 +52,23 @@ func (l *Log) done() bool {
 	return l.closed && len(l.queue.firm)+len(l.queue.again) == 0
 }
 
-// crowded says whether one flush is to be for many calls. A flush costs the processor
-// as much as a signature, however much it confirms: where many calls are under way, half
-// of them are waited for, but for a moment at most, which is little beside what such a
-// crowd waits for its signatures.
-func (l *Log) crowded() bool {
-	return l.writer.mode == SyncBatch && l.company != nil && l.company() >= many
-}
-
 // wait says how long calls are to wait for others, for whom one flush is made; 0 is
-// not at all.
+// not at all. A flush costs the processor as much as a signature, however much it
+// confirms: where many calls are under way, half of them are waited for, but for a
+// moment at most, which is little beside what such a crowd waits for its signatures.
 func (l *Log) wait(gathering bool) time.Duration {
-	if !l.crowded() {
+	company := 0
+	if l.writer.mode == SyncBatch && l.company != nil {
+		company = l.company()
+	}
+	if company < many {
+		runtime.Gosched() // callers that can run join
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !gathering {
-		l.enough = l.company() / 2
+		l.enough = company / 2
 	}
 	if l.closed || l.waiters >= l.enough {
 		return 0
@@ -77,19 +77,15 @@ func (l *Log) wait(gathering bool) time.Duration {
 }
 
 // flush writes all that wait, has the disk confirm them as the mode says, and answers
-// them. The caller holds own.
+// them.
 func (l *Log) flush() {
+	l.own.Lock()
+	defer l.own.Unlock()
 	w := l.writer
 	batch := l.take(w.spare)
 	w.commit(batch, w.mode != SyncNone)
 	clear(batch)
 	w.spare = batch[:0]
-}
-
-func (l *Log) flushLocked() {
-	l.own.Lock()
-	defer l.own.Unlock()
-	l.flush()
 }
 
 // writeAgain writes the records that no flush is for. The caller holds own.
