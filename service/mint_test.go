@@ -196,4 +196,12 @@ func TestPanicIsOneInternalErrorAndNotTheEnd(t *testing.T) {
 	if got := seen(t, err); got.reason != "INTERNAL" {
 		t.Errorf("the next call: %+v", got)
 	}
+	stream, err := server.Tokens(t).WatchToken(t.Context(), &jotsmithv1.WatchTokenRequest{Request: request()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Recv()
+	if got := seen(t, err); got.reason != "INTERNAL" {
+		t.Errorf("a watch: %+v", got)
+	}
 }

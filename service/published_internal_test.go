@@ -162,11 +162,11 @@ func TestWhatTheStoreSaysIsPublishedAndNotWhatWasInherited(t *testing.T) {
 // end.
 func (w *watched) startKeys(ctx context.Context) (sets <-chan *jotsmithv1.WatchKeysResponse, end <-chan error) {
 	sent, ended := make(chan *jotsmithv1.WatchKeysResponse, 16), make(chan error, 1)
-	running := keyWatch{
+	running := &keyWatch{
 		service: w.Service, known: w.caller,
 		send: func(resp *jotsmithv1.WatchKeysResponse) error { sent <- resp; return nil },
 	}
-	go func() { ended <- w.follow(ctx, running.look) }()
+	go func() { ended <- w.follow(ctx, running) }()
 	return sent, ended
 }
 

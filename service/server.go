@@ -98,7 +98,7 @@ func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
 		// A signature needs a deep stack; goroutines that stay have grown theirs.
 		grpc.NumStreamWorkers(streamWorker),
 		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log, s.Metrics), s.gate.unary),
-		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(onPanic(cfg.Log, s.Metrics))),
+		grpc.StreamInterceptor(s.aside.shallow(recovery.StreamServerInterceptor(onPanic(cfg.Log, s.Metrics)))),
 	)...)
 	jotsmithv1.RegisterTokenServiceServer(server, s)
 	jotsmithv1.RegisterProfileServiceServer(server, s)

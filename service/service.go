@@ -75,6 +75,7 @@ type Service struct {
 	Config
 	current atomic.Pointer[Generation]
 	watches *watches
+	aside   aside
 	site    atomic.Pointer[published]
 	gate    *gate
 	counts  counts

@@ -13,7 +13,7 @@ import (
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
-	"github.com/jotsmith/jotsmith/service/reuse"
+	"github.com/jotsmith/jotsmith/service/token"
 )
 
 // How long a watch waits before it asks again for a token that did not come,
@@ -26,42 +26,46 @@ const (
 // WatchToken sends a token, and the next one whenever it should be replaced.
 func (s *Service) WatchToken(req *jotsmithv1.WatchTokenRequest, stream grpc.ServerStreamingServer[jotsmithv1.WatchTokenResponse]) error {
 	ctx := stream.Context()
-	call := s.begin(ctx, "WatchToken", req.GetRequest().GetProfile())
-	defer call.release()
-	if call.fault != nil {
-		s.recordRefusal(ctx, call.in, call.caller, call.profile, call.fault)
-		return call.end(ctx, call.fault)
+	w := &watch{service: s, known: s.known, request: req.GetRequest(), send: stream.Send}
+	if err := s.aside.do(func() error { return w.begin(ctx) }); err != nil {
+		return err
 	}
-	leave, err := call.enter()
-	if err != nil {
-		return call.end(ctx, err)
-	}
-	defer leave()
-	w := watch{service: s, known: s.known, request: req.GetRequest(), send: stream.Send}
-	err = w.run(ctx)
-	return call.end(ctx, err, slog.Int("tokens", w.sent))
+	defer w.leave(s)
+	return w.end(ctx, s.follow(ctx, w))
 }
 
-// watch is one stream.
+// watch is one stream. There may be many, so it keeps little.
 type watch struct {
+	visit
 	service *Service
 	known   func(context.Context, *Generation) (authn.Caller, error) // who asks
 	request *jotsmithv1.MintTokenRequest
 	send    func(*jotsmithv1.WatchTokenResponse) error
 
-	sent int
-	held reuse.Token   // the last that was sent
-	next time.Time     // when to ask for another
-	wait time.Duration // how long the last ask was put off
+	sent    int
+	held    token.Compact // the last that was sent
+	endTime time.Time     // its
+	next    time.Time     // when to ask for another
+	wait    time.Duration // how long the last ask was put off
 }
 
-// run sends tokens until ctx ends, the server stops, or there can be none.
-func (w *watch) run(ctx context.Context) error {
-	return w.service.follow(ctx, func(ctx context.Context) (time.Time, error) {
-		err := w.look(ctx)
-		return w.next, err
-	})
+// begin has the watch enter, or ends its call.
+func (w *watch) begin(ctx context.Context) error {
+	call := w.service.begin(ctx, "WatchToken", w.request.GetProfile())
+	defer call.release()
+	if call.fault != nil {
+		w.service.recordRefusal(ctx, call.in, call.caller, call.profile, call.fault)
+		return call.end(ctx, call.fault)
+	}
+	return w.enter(ctx, &call)
 }
+
+func (w *watch) end(ctx context.Context, err error) error {
+	call := w.call(w.service, "WatchToken", w.request.GetProfile())
+	return call.end(ctx, err, slog.Int("tokens", w.sent))
+}
+
+func (w *watch) due() time.Time { return w.next }
 
 // look asks for a token, sends it where it is another than the last, and sets
 // when to look again. Who asks is worked out each time, because the CAs and
@@ -81,16 +85,16 @@ func (w *watch) look(ctx context.Context) error {
 		w.service.recordRefusal(ctx, in, caller, w.request.GetProfile(), err)
 		return err
 	}
-	token, err := w.service.mint(ctx, in, caller, w.request, true)
+	minted, err := w.service.mint(ctx, in, caller, w.request, true)
 	if err != nil {
 		w.service.recordRefusal(ctx, in, caller, w.request.GetProfile(), err)
 		return w.later(err)
 	}
-	if w.sent > 0 && token.Compact == w.held.Compact {
+	if w.sent > 0 && minted.Compact == w.held {
 		w.again()
 		return nil
 	}
-	resp, err := token.response(w.service.Clock.Wall())
+	resp, err := minted.response(w.service.Clock.Wall())
 	if err != nil {
 		return w.later(err)
 	}
@@ -98,10 +102,10 @@ func (w *watch) look(ctx context.Context) error {
 		return err
 	}
 	w.sent++
-	w.held, w.wait = token.Token, 0
-	w.next = token.RefreshTime
-	if token.profile.Reuse.Mode != claims.Shared { // a shared one changes at its time, not before
-		life := token.RefreshTime.Sub(w.service.Clock.Wall())
+	w.held, w.endTime, w.wait = minted.Compact, minted.EndTime, 0
+	w.next = minted.RefreshTime
+	if minted.profile.Reuse.Mode != claims.Shared { // a shared one changes at its time, not before
+		life := minted.RefreshTime.Sub(w.service.Clock.Wall())
 		w.next = w.next.Add(-w.service.jitter(life / 10))
 	}
 	return nil
@@ -133,7 +137,7 @@ func (w *watch) again() {
 // later puts the next look off where a fault may pass and the held token is
 // still valid. Any other fault ends the watch.
 func (w *watch) later(err error) error {
-	mayPass := w.sent > 0 && w.held.EndTime.After(w.service.Clock.Wall())
+	mayPass := w.sent > 0 && w.endTime.After(w.service.Clock.Wall())
 	switch toStatus(err).Code() {
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
 	default:

@@ -114,7 +114,7 @@ func (w *watched) caller(context.Context, *Generation) (authn.Caller, error) {
 // start runs a watch and returns what brings its end.
 func (w *watched) start(ctx context.Context) <-chan error {
 	end := make(chan error, 1)
-	running := watch{
+	running := &watch{
 		service: w.Service, known: w.caller, request: &jotsmithv1.MintTokenRequest{Profile: "p"},
 		send: func(resp *jotsmithv1.WatchTokenResponse) error {
 			w.mu.Lock()
@@ -123,7 +123,7 @@ func (w *watched) start(ctx context.Context) <-chan error {
 			return nil
 		},
 	}
-	go func() { end <- running.run(ctx) }()
+	go func() { end <- w.follow(ctx, running) }()
 	return end
 }
 
@@ -329,7 +329,7 @@ func TestDrainEndsEveryWatchAndLetsNoneIn(t *testing.T) {
 		if err := <-end; toStatus(err).Code() != codes.Unavailable || reasonOf(toStatus(err)) != "DRAINING" {
 			t.Errorf("ended with %v", err)
 		}
-		if _, err := w.watches.enter(authn.FromUnix(authn.Unix{UID: 1})); !errors.Is(err, errDraining) {
+		if err := w.watches.enter(authn.FromUnix(authn.Unix{UID: 1})); !errors.Is(err, errDraining) {
 			t.Errorf("a watch after the drain: %v", err)
 		}
 	})
@@ -340,9 +340,9 @@ func TestWatchesAreBoundedForEachCallerAndInAll(t *testing.T) {
 	callers := []authn.Caller{authn.FromUnix(authn.Unix{UID: 1}), authn.FromUnix(authn.Unix{UID: 2})}
 	var leave []func()
 	enter := func(i int) error {
-		out, err := w.enter(callers[i])
+		err := w.enter(callers[i])
 		if err == nil {
-			leave = append(leave, out)
+			leave = append(leave, func() { w.leave(callers[i]) })
 		}
 		return err
 	}

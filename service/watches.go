@@ -16,37 +16,41 @@ type WatchLimits struct {
 // watches knows the watches that are open, and wakes them.
 type watches struct {
 	limits   WatchLimits
+	start    time.Time
 	draining chan struct{} // closed when the server stops
 
 	mu     sync.Mutex
-	change chan struct{}  // closed at the next change
-	open   map[string]int // by caller
+	change chan struct{}   // closed at the next change
+	alarms map[tick]*alarm // that somebody waits for
+	open   map[string]int  // by caller
 	total  int
 }
 
 func newWatches(limits WatchLimits) *watches {
 	return &watches{
-		limits: limits, draining: make(chan struct{}), change: make(chan struct{}), open: map[string]int{},
+		limits: limits, start: time.Now(), draining: make(chan struct{}),
+		change: make(chan struct{}), alarms: map[tick]*alarm{}, open: map[string]int{},
 	}
 }
 
-// enter counts one more watch of a caller and returns how to leave.
-func (w *watches) enter(caller authn.Caller) (leave func(), err error) {
+// enter counts one more watch of a caller, until it leaves.
+func (w *watches) enter(caller authn.Caller) error {
 	name := caller.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.isDraining():
-		return nil, errDraining
+		return errDraining
 	case w.total >= w.limits.Total, w.open[name] >= w.limits.PerCaller:
-		return nil, errTooManyWatches
+		return errTooManyWatches
 	}
 	w.total++
 	w.open[name]++
-	return func() { w.leave(name) }, nil
+	return nil
 }
 
-func (w *watches) leave(name string) {
+func (w *watches) leave(caller authn.Caller) {
+	name := caller.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.total--
@@ -75,6 +79,7 @@ func (w *watches) changed() {
 	defer w.mu.Unlock()
 	close(w.change)
 	w.change = make(chan struct{})
+	w.ringAll()
 }
 
 // drain ends all watches. It may be called again.
@@ -83,6 +88,7 @@ func (w *watches) drain() {
 	defer w.mu.Unlock()
 	if !w.isDraining() {
 		close(w.draining)
+		w.ringAll()
 	}
 }
 
@@ -95,58 +101,45 @@ func (w *watches) isDraining() bool {
 	}
 }
 
-// enter counts the call among the open watches of its caller and returns how to
-// leave. Each look of a watch is under the configuration of its time, so the
-// call's own is let go.
-func (c *call) enter() (leave func(), err error) {
-	leave, err = c.service.watches.enter(c.caller)
-	if err == nil {
-		c.release()
-	}
-	return leave, err
+// visit is what a watch that has entered keeps of its call.
+type visit struct {
+	caller authn.Caller
+	start  time.Time
 }
 
-// follow looks at once, at each change, and when the time has come that the last
-// look gave, until a look fails, ctx ends or the server stops.
-func (s *Service) follow(ctx context.Context, look func(context.Context) (next time.Time, err error)) error {
+// enter counts a watch among the open ones of its caller, or ends its call. Each
+// look of it is under the configuration of its time, not under the call's.
+func (v *visit) enter(ctx context.Context, c *call) error {
+	if err := c.service.watches.enter(c.caller); err != nil {
+		return c.end(ctx, err)
+	}
+	v.caller, v.start = c.caller, c.start
+	return nil
+}
+
+func (v *visit) leave(s *Service) { s.watches.leave(v.caller) }
+
+// call is the watch's call, to be ended.
+func (v *visit) call(s *Service, method, profile string) call {
+	return call{service: s, method: method, profile: profile, start: v.start, caller: v.caller}
+}
+
+// looker is a watch that looks, and says when the next look is due.
+type looker interface {
+	look(ctx context.Context) error
+	due() time.Time
+}
+
+// follow looks at once, at each change, and when the next look is due, until a look
+// fails, ctx ends or the server stops. Each look is done aside.
+func (s *Service) follow(ctx context.Context, w looker) error {
 	for {
 		change := s.watches.next() // before the look, so that no change after it is missed
-		next, err := aside(func() (time.Time, error) { return look(ctx) })
-		if err != nil {
+		if err := s.aside.do(func() error { return w.look(ctx) }); err != nil {
 			return err
 		}
-		timer := time.NewTimer(next.Sub(s.Clock.Wall()))
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		case <-change:
-		case <-s.watches.draining:
-		}
-		timer.Stop()
-		if err := ctx.Err(); err != nil {
+		if err := s.watches.wait(ctx, w.due().Sub(s.Clock.Wall()), change); err != nil {
 			return err
 		}
-		if s.watches.isDraining() {
-			return errDraining
-		}
 	}
-}
-
-// aside does a look in a goroutine of its own, whose stack, which a signature and an
-// answer make deep, is given back when it is done: the goroutine that waits for the
-// next change waits long, and there may be many of them. A panic is the caller's, whom
-// gRPC's interceptor stands behind.
-func aside(look func() (time.Time, error)) (next time.Time, err error) {
-	var panicked any
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { panicked = recover() }()
-		next, err = look()
-	}()
-	<-done
-	if panicked != nil {
-		panic(panicked)
-	}
-	return next, err
 }

@@ -21,23 +21,17 @@ const keysEvery = 15 * time.Second
 // again whenever they change.
 func (s *Service) WatchKeys(req *jotsmithv1.WatchKeysRequest, stream grpc.ServerStreamingServer[jotsmithv1.WatchKeysResponse]) error {
 	ctx := stream.Context()
-	call := s.begin(ctx, "WatchKeys", req.GetProfile())
-	defer call.release()
-	if call.fault != nil {
-		return call.end(ctx, call.fault)
+	w := &keyWatch{service: s, known: s.known, profile: req.GetProfile(), send: stream.Send}
+	if err := s.aside.do(func() error { return w.begin(ctx) }); err != nil {
+		return err
 	}
-	leave, err := call.enter()
-	if err != nil {
-		return call.end(ctx, err)
-	}
-	defer leave()
-	w := keyWatch{service: s, known: s.known, profile: req.GetProfile(), send: stream.Send}
-	err = s.follow(ctx, w.look)
-	return call.end(ctx, err, slog.Int("sets", w.sent))
+	defer w.leave(s)
+	return w.end(ctx, s.follow(ctx, w))
 }
 
 // keyWatch is one stream.
 type keyWatch struct {
+	visit
 	service *Service
 	known   func(context.Context, *Generation) (authn.Caller, error) // who asks
 	profile string
@@ -45,32 +39,50 @@ type keyWatch struct {
 
 	sent int
 	held []*jotsmithv1.Key // the last that were sent
+	next time.Time         // when to look again
 }
 
-// look sends the keys where they are others than the last, and returns when to
-// look again. Who asks is worked out each time, as for tokens.
-func (w *keyWatch) look(ctx context.Context) (next time.Time, err error) {
-	next = w.service.Clock.Wall().Add(keysEvery - w.service.jitter(keysEvery/3))
+// begin has the watch enter, or ends its call.
+func (w *keyWatch) begin(ctx context.Context) error {
+	call := w.service.begin(ctx, "WatchKeys", w.profile)
+	defer call.release()
+	if call.fault != nil {
+		return call.end(ctx, call.fault)
+	}
+	return w.enter(ctx, &call)
+}
+
+func (w *keyWatch) end(ctx context.Context, err error) error {
+	call := w.call(w.service, "WatchKeys", w.profile)
+	return call.end(ctx, err, slog.Int("sets", w.sent))
+}
+
+func (w *keyWatch) due() time.Time { return w.next }
+
+// look sends the keys where they are others than the last, and sets when to look
+// again. Who asks is worked out each time, as for tokens.
+func (w *keyWatch) look(ctx context.Context) error {
+	w.next = w.service.Clock.Wall().Add(keysEvery - w.service.jitter(keysEvery/3))
 	in, err := w.service.use()
 	if err != nil {
-		return next, err
+		return err
 	}
 	defer in.release()
 	caller, err := w.known(ctx, in)
 	if err != nil {
-		return next, err
+		return err
 	}
 	keys, err := in.keys(caller, w.profile)
 	if err != nil {
-		return next, err
+		return err
 	}
 	if w.sent > 0 && slices.EqualFunc(w.held, keys, func(a, b *jotsmithv1.Key) bool { return proto.Equal(a, b) }) {
-		return next, nil
+		return nil
 	}
 	if err := w.send(&jotsmithv1.WatchKeysResponse{Keys: keys, ConfigGeneration: in.ID}); err != nil {
-		return next, err
+		return err
 	}
 	w.sent++
 	w.held = keys
-	return next, nil
+	return nil
 }
