@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -288,19 +287,24 @@ func abreast(width, n int, do func(int)) {
 // width is how many items of a batch are minted at once. Where all keys are in this
 // process, and nothing is to be kept, nothing is waited for but the processor.
 func (c *call) width(items []*jotsmithv1.MintTokenRequest) int {
-	last, width := "", runtime.GOMAXPROCS(0)/2
+	last, width := "", 1
 	for _, item := range items {
 		if item.GetProfile() == last {
 			continue
 		}
 		last = item.GetProfile()
 		profile, ok := c.in.Claims.Profile(last)
+		if !ok {
+			continue
+		}
+		inside := c.in.Signer.Inside(profile.Key)
 		switch {
-		case !ok:
-		case !c.in.Signer.Inside(profile.Key):
+		case inside == 0:
 			return batchWidth
 		case !profile.OneTime():
 			width = keptWidth
+		default:
+			width = max(width, inside)
 		}
 	}
 	return width

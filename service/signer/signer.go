@@ -171,10 +171,14 @@ func (s *Signer) key(name string) (*key, error) {
 	return nil, fmt.Errorf("%w: no key %q", ErrNotReady, name)
 }
 
-// Inside says whether all that could sign with a key now is in this process.
-func (s *Signer) Inside(name string) bool {
+// Inside returns how many signatures may be under way at once where all that could
+// sign with a key now is in this process, and 0 where it is not.
+func (s *Signer) Inside(name string) int {
 	k, err := s.key(name)
-	return err == nil && k.inside()
+	if err != nil || !k.inside() {
+		return 0
+	}
+	return k.members[0].store.MaxInFlight
 }
 
 // Load reads every key from each of its stores, compares it with its pin and its
