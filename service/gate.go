@@ -1,9 +1,11 @@
 package service
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"hash/maphash"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -25,10 +27,17 @@ var errTooManyCalls = errors.New("too many calls are under way")
 // A party may have twice as many calls under way as are left: one alone two thirds
 // of all, two two fifths each. However many one sends, others find places
 // (Choudhury and Hahne 1998, "Dynamic queue length thresholds").
+//
+// Some of a party's calls are worked on abreast, and the others wait in line, where they
+// take no processor time. Signatures have turns by caller, but Go's run queue and the
+// disk's word have none: without a bound here the thousand calls of one are ahead of
+// the eight of another at each step between.
 type gate struct {
 	most    atomic.Int64
-	inside  *atomic.Int64
-	refused atomic.Int64 // since the start
+	abreast atomic.Int64 // of a party; 0 is no bound
+	inside  atomic.Int64
+	working *atomic.Int64 // of those inside: who has his turn
+	refused atomic.Int64  // since the start
 
 	seed   maphash.Seed
 	shards [gateShards]gateShard
@@ -36,21 +45,38 @@ type gate struct {
 
 const gateShards = 64
 
-// gateShard counts the calls of the parties whose names have a hash.
+// maxLine is how many calls of a party may wait in line.
+const maxLine = 1024
+
+// gateShard has the parties whose names have a hash.
 type gateShard struct {
 	mu     sync.Mutex
-	inside map[string]int64 // by party; none is 0
+	inside map[string]*party // those with calls under way
 }
 
-// newGate returns a gate for so many calls, which inside counts; 0 is no bound.
-func newGate(most int, inside *atomic.Int64) *gate {
-	if inside == nil {
-		inside = new(atomic.Int64)
+// party is the calls of one.
+type party struct {
+	calls   int64 // under way
+	abreast int64 // of them worked on
+	line    list.List
+}
+
+// turn is a call's to be worked on.
+type turn struct {
+	come chan struct{} // closed when it has; nil where it came at once
+	at   *list.Element // in the line; nil once it has come
+}
+
+// newGate returns a gate for so many calls, 0 is no bound, and counts in working those
+// that are worked on.
+func newGate(most int, working *atomic.Int64) *gate {
+	if working == nil {
+		working = new(atomic.Int64)
 	}
-	g := &gate{inside: inside, seed: maphash.MakeSeed()}
+	g := &gate{working: working, seed: maphash.MakeSeed()}
 	g.most.Store(int64(most))
 	for i := range g.shards {
-		g.shards[i].inside = map[string]int64{}
+		g.shards[i].inside = map[string]*party{}
 	}
 	return g
 }
@@ -62,41 +88,89 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	if strings.HasPrefix(info.FullMethod, "/grpc.health.v1.") {
 		return handler(ctx, req)
 	}
-	party := partyOf(ctx)
-	if !g.enter(party) {
+	name := partyOf(ctx)
+	t, ok := g.enter(name)
+	if !ok {
 		g.refused.Add(1)
 		return nil, toStatus(errTooManyCalls).Err()
 	}
-	defer g.leave(party)
+	defer g.leave(name, t)
+	if t.come != nil {
+		select {
+		case <-t.come:
+		case <-ctx.Done():
+			return nil, toStatus(ctx.Err()).Err()
+		}
+	}
 	return handler(ctx, req)
 }
 
-// enter lets a call of a party in, or not.
-func (g *gate) enter(party string) bool {
-	shard := g.shard(party)
+// enter lets a call of a party in, or not, and gives it its turn or a place in line.
+func (g *gate) enter(name string) (t *turn, ok bool) {
+	shard := g.shard(name)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
+	p := shard.inside[name]
+	if p == nil {
+		p = &party{}
+	}
 	most := g.most.Load()
-	if left := most - g.inside.Load(); most > 0 && shard.inside[party] >= 2*left {
-		return false
+	if left := most - g.inside.Load(); most > 0 && p.calls >= 2*left || p.line.Len() >= maxLine {
+		return nil, false
 	}
 	if g.inside.Add(1) > most && most > 0 { // others came at the same time
 		g.inside.Add(-1)
-		return false
+		return nil, false
 	}
-	shard.inside[party]++
-	return true
+	shard.inside[name] = p
+	p.calls++
+	t = &turn{}
+	if p.abreast >= g.bound(p) {
+		t.come = make(chan struct{})
+		t.at = p.line.PushBack(t)
+		return t, true
+	}
+	p.abreast++
+	g.working.Add(1)
+	return t, true
 }
 
-// leave ends a call of a party.
-func (g *gate) leave(party string) {
-	shard := g.shard(party)
+// leave ends a call of a party, whose turn is the next one's in line.
+func (g *gate) leave(name string, t *turn) {
+	shard := g.shard(name)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	g.inside.Add(-1)
-	if shard.inside[party]--; shard.inside[party] == 0 {
-		delete(shard.inside, party)
+	p := shard.inside[name]
+	if p.calls--; p.calls == 0 {
+		delete(shard.inside, name)
 	}
+	if t.at != nil { // it went before its turn came
+		p.line.Remove(t.at)
+		return
+	}
+	p.abreast--
+	g.working.Add(-1)
+	for p.line.Len() > 0 && p.abreast < g.bound(p) {
+		next, _ := p.line.Remove(p.line.Front()).(*turn)
+		next.at = nil
+		p.abreast++
+		g.working.Add(1)
+		close(next.come)
+	}
+}
+
+// bound is how many calls of a party are worked on abreast: half as many while others
+// have calls too.
+func (g *gate) bound(p *party) int64 {
+	most := g.abreast.Load()
+	switch {
+	case most == 0:
+		return math.MaxInt64
+	case g.inside.Load() > p.calls:
+		return (most + 1) / 2
+	}
+	return most
 }
 
 func (g *gate) shard(party string) *gateShard {

@@ -3,8 +3,13 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -111,13 +116,13 @@ func TestGateKeepsPlacesFromWhoeverHasMost(t *testing.T) {
 		for range 200 {
 			g.enter(step.party)
 		}
-		if got := g.shard(step.party).inside[step.party]; got != step.get {
+		if got := g.shard(step.party).inside[step.party].calls; got != step.get {
 			t.Errorf("%s has %d calls under way, want %d", step.party, got, step.get)
 		}
 	}
 	for _, party := range []string{"flood", "second", "third", "fourth"} {
-		for g.shard(party).inside[party] > 0 {
-			g.leave(party)
+		for g.shard(party).inside[party] != nil {
+			g.leave(party, &turn{})
 		}
 	}
 	if g.inside.Load() != 0 {
@@ -145,5 +150,113 @@ func TestGateCountsStrangersByAddress(t *testing.T) {
 	})
 	if err != nil {
 		t.Errorf("another address: %v", err)
+	}
+}
+
+// TestAPartysCallsTakeTurns has a party send more calls than are worked on abreast,
+// while another's pass.
+func TestAPartysCallsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(0, nil)
+		g.abreast.Store(4)
+		var working, most atomic.Int64
+		release := make(chan struct{})
+		work := func(context.Context, any) (any, error) {
+			most.Store(max(most.Load(), working.Add(1)))
+			<-release
+			working.Add(-1)
+			return nil, nil
+		}
+		flood := as(t.Context(), "192.0.2.1")
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if err := through(flood, g, mintMethod, work); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if g.inside.Load() != 100 || g.working.Load() != 4 || working.Load() != 4 {
+			t.Errorf("%d inside, %d and %d worked on", g.inside.Load(), g.working.Load(), working.Load())
+		}
+		other := make(chan struct{})
+		wg.Go(func() {
+			err := through(as(t.Context(), "192.0.2.2"), g, mintMethod, func(context.Context, any) (any, error) { <-other; return nil, nil })
+			if err != nil {
+				t.Errorf("another party: %v", err)
+			}
+		})
+		synctest.Wait()
+		for range 3 { // the flood has half of its turns while the other is there
+			release <- struct{}{}
+			synctest.Wait()
+		}
+		if working.Load() != 2 {
+			t.Errorf("beside another party %d are worked on", working.Load())
+		}
+		close(other)
+		gone, cancel := context.WithCancel(flood)
+		cancel()
+		if err := through(gone, g, mintMethod, answered); status.Code(err) != codes.Canceled {
+			t.Errorf("a caller who went: %v", err)
+		}
+		close(release)
+		wg.Wait()
+		if most.Load() != 4 || g.inside.Load() != 0 || g.working.Load() != 0 || len(g.shard("192.0.2.1").inside) != 0 {
+			t.Errorf("%d at once; left are %d and %d", most.Load(), g.inside.Load(), g.working.Load())
+		}
+	})
+}
+
+// TestALineHasAnEnd: the call that finds it full is refused at once.
+func TestALineHasAnEnd(t *testing.T) {
+	g := newGate(0, nil)
+	g.abreast.Store(1)
+	for i := range maxLine + 1 {
+		if _, ok := g.enter("flood"); !ok {
+			t.Fatalf("call %d is refused", i)
+		}
+	}
+	if _, ok := g.enter("flood"); ok {
+		t.Error("one more has a place")
+	}
+	if _, ok := g.enter("another"); !ok {
+		t.Error("another party has none")
+	}
+}
+
+// TestTurnsUnderLoad has calls come, go before their turn, and panic, while the bound
+// changes: nothing is left, and nobody waits for ever.
+func TestTurnsUnderLoad(t *testing.T) {
+	g := newGate(500, nil)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			for j := range 50 {
+				g.abreast.Store(int64((i + j) % 5)) // 0 is no bound
+				ctx, cancel := context.WithTimeout(as(t.Context(), fmt.Sprintf("192.0.2.%d", i%3)), time.Duration(j%3)*time.Millisecond+time.Microsecond)
+				func() {
+					defer func() { _ = recover() }()
+					_ = through(ctx, g, mintMethod, func(context.Context, any) (any, error) {
+						if j%7 == 0 {
+							panic("x")
+						}
+						runtime.Gosched()
+						return nil, nil
+					})
+				}()
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if g.inside.Load() != 0 || g.working.Load() != 0 {
+		t.Errorf("%d are inside, %d worked on", g.inside.Load(), g.working.Load())
+	}
+	for i := range g.shards {
+		if len(g.shards[i].inside) != 0 {
+			t.Error("a party is counted that has no call")
+		}
 	}
 }

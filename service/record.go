@@ -67,10 +67,10 @@ type unrecorded struct {
 
 // End notes a token.
 func (u unrecorded) End(ctx context.Context, signed signer.Signed, err error) error {
-	if err != nil { // there is no token, and the signer knows why
-		return nil
+	if err == nil { // else there is no token, and the signer knows why
+		return u.note(ctx, u.set, signed)
 	}
-	return u.note(ctx, u.set, signed)
+	return nil
 }
 
 // Confirmed has nothing to wait for.

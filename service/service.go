@@ -56,7 +56,8 @@ type Config struct {
 	Tokens   *reuse.Cache
 	Quotas   *quota.Buckets // nil counts nothing
 	MaxCalls int            // under way at once; 0 is no bound
-	Calls    *atomic.Int64  // counts them; nil is one that nobody sees
+	Calls    *atomic.Int64  // counts those that are worked on; nil is one that nobody sees
+	Abreast  int            // of one party, where all keys are in this process; 0 is no bound
 	Ledger   *ledger.Ledger // the tokens that can still be valid
 	Watches  WatchLimits
 	Halt     *halt.Switch

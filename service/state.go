@@ -36,6 +36,11 @@ func (s *Service) adopt(in *Generation) {
 		backends = append(backends, b.Name)
 	}
 	s.Metrics.SetNames(in.Claims.Names(), backends)
+	abreast := 0 // who waits for a store far away takes no processor time
+	if in.Signer.AllInside() {
+		abreast = s.Abreast
+	}
+	s.gate.abreast.Store(int64(abreast))
 }
 
 // State returns what the service is busy with now. What is known of reloads and

@@ -32,6 +32,12 @@ type server struct {
 	log       *slog.Logger
 }
 
+// abreast is how many calls of one party are worked on at the same time for each
+// processor, where all keys are in this process, and half as many while others have
+// calls: enough that the processor has work while most of them wait for the disk, and few
+// enough that the others come soon.
+const abreast = 32
+
 // wire makes a server of a configuration file, top to bottom: key stores and
 // keys, service, listeners. Nothing is listened on yet. When it fails, all that
 // it opened is closed again. A dry one is for looking whether it can be made, and
@@ -98,6 +104,7 @@ func wire(ctx context.Context, file string, cfg *config.Config, dry bool, log *s
 
 		MaxCalls: int(limits.GetMaxCalls()),
 		Calls:    calls,
+		Abreast:  abreast * outlive.processors,
 	})
 	keyHealth.onChange = svc.KeysChanged
 	keyHealth.adopt(first.health)

@@ -68,7 +68,7 @@ func (l *Log) wait(gathering bool) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !gathering {
-		l.enough = company / 2
+		l.enough = company * 3 / 4
 	}
 	if l.closed || l.waiters >= l.enough {
 		return 0

@@ -181,6 +181,16 @@ func (s *Signer) Inside(name string) int {
 	return k.members[0].store.MaxInFlight
 }
 
+// AllInside says whether all keys are known to be in this process.
+func (s *Signer) AllInside() bool {
+	for _, m := range s.members() {
+		if info := m.info.Load(); info == nil || !info.InProcess {
+			return false
+		}
+	}
+	return true
+}
+
 // Load reads every key from each of its stores, compares it with its pin and its
 // members with each other, and has each sign a canary. A member whose store is
 // merely away, throttling, locked or switched off stays not ready, and Run brings

@@ -424,9 +424,10 @@ type Audit struct {
 	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
 	// When a record is safe:
 	//
-	// - `record`: each is flushed to the disk by itself
-	// - `batch`: records that wait together are flushed together
-	// - `none`: handed to the system, which a crash of the machine can lose
+	//   - `record`: each is flushed to the disk by itself
+	//   - `batch`: records that wait together are flushed together; that a caller got a
+	//     token that he had already is flushed within 100 ms
+	//   - `none`: handed to the system, which a crash of the machine can lose
 	//
 	// Default: `batch`.
 	Sync string `protobuf:"bytes,2,opt,name=sync,proto3" json:"sync,omitempty"`
