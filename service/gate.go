@@ -45,9 +45,6 @@ type gate struct {
 
 const gateShards = 64
 
-// maxLine is how many calls of a party may wait in line.
-const maxLine = 1024
-
 // gateShard has the parties whose names have a hash.
 type gateShard struct {
 	mu     sync.Mutex
@@ -115,7 +112,7 @@ func (g *gate) enter(name string) (t *turn, ok bool) {
 		p = &party{}
 	}
 	most := g.most.Load()
-	if left := most - g.inside.Load(); most > 0 && p.calls >= 2*left || p.line.Len() >= maxLine {
+	if left := most - g.inside.Load(); most > 0 && p.calls >= 2*left {
 		return nil, false
 	}
 	if g.inside.Add(1) > most && most > 0 { // others came at the same time

@@ -209,23 +209,6 @@ func TestAPartysCallsTakeTurns(t *testing.T) {
 	})
 }
 
-// TestALineHasAnEnd: the call that finds it full is refused at once.
-func TestALineHasAnEnd(t *testing.T) {
-	g := newGate(0, nil)
-	g.abreast.Store(1)
-	for i := range maxLine + 1 {
-		if _, ok := g.enter("flood"); !ok {
-			t.Fatalf("call %d is refused", i)
-		}
-	}
-	if _, ok := g.enter("flood"); ok {
-		t.Error("one more has a place")
-	}
-	if _, ok := g.enter("another"); !ok {
-		t.Error("another party has none")
-	}
-}
-
 // TestTurnsUnderLoad has calls come, go before their turn, and panic, while the bound
 // changes: nothing is left, and nobody waits for ever.
 func TestTurnsUnderLoad(t *testing.T) {

@@ -171,7 +171,7 @@ func TestARepetitionEndsWithItsContext(t *testing.T) {
 // moment.
 func TestRecordsWaitForCompany(t *testing.T) {
 	for name, tt := range map[string]struct{ company, records int }{
-		"half of them come":         {company: 64, records: 32},
+		"most of them come":         {company: 64, records: 48},
 		"fewer come, after a while": {company: 1000, records: 5},
 		"nobody else is there":      {company: 1, records: 1},
 	} {

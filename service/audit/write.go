@@ -54,7 +54,7 @@ func (l *Log) done() bool {
 
 // wait says how long calls are to wait for others, for whom one flush is made; 0 is
 // not at all. A flush costs the processor as much as a signature, however much it
-// confirms: where many calls are under way, half of them are waited for, but for a
+// confirms: where many calls are under way, most of them are waited for, but for a
 // moment at most, which is little beside what such a crowd waits for its signatures.
 func (l *Log) wait(gathering bool) time.Duration {
 	company := 0

@@ -2684,7 +2684,9 @@ type Limits struct {
 	MaxWatchesPerCaller uint32 `protobuf:"varint,6,opt,name=max_watches_per_caller,json=maxWatchesPerCaller,proto3" json:"max_watches_per_caller,omitempty"`
 	// How many calls may be under way at once, over all connections. One more is
 	// refused with OVERLOADED at once, and so is one of a caller who has twice as
-	// many as are left, so that others find places. Default: 16384.
+	// many as are left, so that others find places. Where all keys are in files, 32
+	// calls of a caller are worked on for each processor, 16 while others have calls,
+	// and the rest wait. Default: 16384.
 	MaxCalls uint32 `protobuf:"varint,8,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
 	// How many of them may be open in all. Default: 16384.
 	MaxWatches    uint32 `protobuf:"varint,7,opt,name=max_watches,json=maxWatches,proto3" json:"max_watches,omitempty"`
