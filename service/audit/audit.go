@@ -86,12 +86,11 @@ type Log struct {
 	own    sync.Mutex // whoever writes holds it, whoever waits to does not
 	writer *writer
 
-	wake    chan struct{}   // has one where there is something for the writer to do
-	reopen  chan chan error // to the writer
-	closing chan struct{}   // closed by Close
-	stopped chan struct{}   // closed by the writer when it has answered all that waited
-	unsafe  *time.Timer     // until records that no flush has confirmed get theirs
-	overdue atomic.Bool     // it has run out
+	wake     chan struct{}   // has one where there is something for the writer to do
+	reopen   chan chan error // to the writer
+	stopped  chan struct{}   // closed by the writer when it has answered all that waited
+	settling *time.Timer     // until records that no flush has confirmed get theirs
+	overdue  atomic.Bool     // it has run out
 
 	mu      sync.Mutex
 	queue   queue
@@ -149,14 +148,13 @@ func open(cfg Config, opener func(path string, flag int) (file, error)) (*Log, e
 		},
 		wake:    make(chan struct{}, 1),
 		reopen:  make(chan chan error),
-		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
-	l.unsafe = time.AfterFunc(lag, func() {
+	l.settling = time.AfterFunc(lag, func() {
 		l.overdue.Store(true)
 		signal(l.wake)
 	})
-	l.unsafe.Stop()
+	l.settling.Stop()
 	if cfg.Checkpoint != nil {
 		l.writer.every = uint64(max(cfg.Checkpoint.EveryRecords, 0))
 	}
@@ -287,10 +285,9 @@ func (l *Log) Close() error {
 		l.mu.Lock()
 		l.closed = true
 		l.mu.Unlock()
-		close(l.closing)
 		signal(l.wake)
 		<-l.stopped
-		l.unsafe.Stop()
+		l.settling.Stop()
 		l.own.Lock()
 		defer l.own.Unlock()
 		l.closeErr = l.writer.close()

@@ -152,27 +152,11 @@ func (l *Log) await(ctx context.Context, e *entry) (uint64, error) {
 	return seq, nil
 }
 
-// take returns all that wait to be confirmed as the mode says, in exchange for an
-// empty slice.
-func (l *Log) take(empty []*entry) (batch []*entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	batch = l.queue.firm
-	l.queue.firm, l.waiters, l.enough = empty, 0, 0
+// take returns the records of a part of the queue, in exchange for an empty slice.
+func (q *queue) take(part *[]*entry, empty []*entry) (batch []*entry) {
+	batch, *part = *part, empty
 	for _, e := range batch {
-		l.queue.size -= len(e.body)
-	}
-	return batch
-}
-
-// takeAgain is take for those that are confirmed when they are written.
-func (l *Log) takeAgain(empty []*entry) (batch []*entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	batch = l.queue.again
-	l.queue.again = empty
-	for _, e := range batch {
-		l.queue.size -= len(e.body)
+		q.size -= len(e.body)
 	}
 	return batch
 }

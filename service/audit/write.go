@@ -82,7 +82,10 @@ func (l *Log) flush() {
 	l.own.Lock()
 	defer l.own.Unlock()
 	w := l.writer
-	batch := l.take(w.spare)
+	l.mu.Lock()
+	batch := l.queue.take(&l.queue.firm, w.spare)
+	l.waiters, l.enough = 0, 0
+	l.mu.Unlock()
 	w.commit(batch, w.mode != SyncNone)
 	clear(batch)
 	w.spare = batch[:0]
@@ -91,12 +94,14 @@ func (l *Log) flush() {
 // writeAgain writes the records that no flush is for. The caller holds own.
 func (l *Log) writeAgain() {
 	w := l.writer
-	batch := l.takeAgain(w.spareAgain)
+	l.mu.Lock()
+	batch := l.queue.take(&l.queue.again, w.spareAgain)
+	l.mu.Unlock()
 	if len(batch) > 0 {
 		w.commit(batch, false)
 		if !w.dirty {
 			w.dirty = true
-			l.unsafe.Reset(lag)
+			l.settling.Reset(lag)
 		}
 	}
 	clear(batch)
