@@ -43,7 +43,10 @@ type entry struct {
 // newEntry keeps a token minted at now from set.
 func newEntry(reuse claims.Reuse, set claims.Set, token Token, now clock.Reading, random io.Reader) *entry {
 	wall, _ := now.Time() // it was trusted when set was made of it
-	token.Digest, token.Holders = sha256.Sum256([]byte(token.Compact.Reveal())), &Holders{}
+	token.Digest, token.Holders = sha256.Sum256([]byte(token.Compact.Reveal())), &Holders{most: maxHolders}
+	if reuse.Mode == claims.Shared {
+		token.Holders.most = maxSharedHolders
+	}
 	e := &entry{
 		token: token, shared: reuse.Mode == claims.Shared,
 		made: now.Mono, steps: now.Steps,
@@ -126,8 +129,9 @@ func jittered(d, spread time.Duration, random io.Reader) time.Duration {
 	return d + time.Duration(binary.BigEndian.Uint64(b[:])%uint64(spread))
 }
 
-// overhead is about what an entry takes beside its texts.
-const overhead = 768
+// overhead is about what an entry takes beside its texts, with all holders that it may
+// have.
+const overhead = 768 + 128*maxHolders
 
 // weigh says what an entry takes of the cache. Shared ones are free and so
 // never pushed out: there is one for each such profile, and one that was gone

@@ -4,9 +4,12 @@ import (
 	"sync"
 )
 
-// maxHolders is the most who are known to hold one token. Whoever has no place is taken
-// for one who gets it for the first time.
-const maxHolders = 64
+// The most who are known to hold one token, and one that is shared, of which there are
+// few. Whoever has no place is taken for one who gets it for the first time.
+const (
+	maxHolders       = 8
+	maxSharedHolders = 1024
+)
 
 // Holder is who got a token: a caller, by a grant, under a configuration.
 type Holder struct {
@@ -16,6 +19,7 @@ type Holder struct {
 // Holders are those of whom the disk has confirmed that they got a token that is kept.
 // That they get it again is no news. A nil Holders has none.
 type Holders struct {
+	most  int
 	mu    sync.RWMutex
 	known map[Holder]struct{}
 }
@@ -38,7 +42,7 @@ func (h *Holders) Add(who Holder) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.known) >= maxHolders {
+	if len(h.known) >= h.most {
 		return
 	}
 	if h.known == nil {

@@ -6,7 +6,7 @@ import (
 )
 
 func TestHoldersAreKnownByAllThatTheyAre(t *testing.T) {
-	h := &Holders{}
+	h := &Holders{most: maxHolders}
 	h.Add(Holder{"a", "g", "1"})
 	for who, want := range map[Holder]bool{
 		{"a", "g", "1"}: true, {"b", "g", "1"}: false, {"a", "h", "1"}: false, {"a", "g", "2"}: false,
@@ -18,7 +18,7 @@ func TestHoldersAreKnownByAllThatTheyAre(t *testing.T) {
 }
 
 func TestHoldersAreBounded(t *testing.T) {
-	h := &Holders{}
+	h := &Holders{most: maxHolders}
 	for i := range 3 * maxHolders {
 		h.Add(Holder{Caller: fmt.Sprint(i)})
 	}
