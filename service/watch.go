@@ -13,7 +13,7 @@ import (
 	jotsmithv1 "github.com/jotsmith/jotsmith/proto/jotsmith/v1"
 	"github.com/jotsmith/jotsmith/service/authn"
 	"github.com/jotsmith/jotsmith/service/claims"
-	"github.com/jotsmith/jotsmith/service/token"
+	"github.com/jotsmith/jotsmith/service/reuse"
 )
 
 // How long a watch waits before it asks again for a token that did not come,
@@ -42,11 +42,10 @@ type watch struct {
 	request *jotsmithv1.MintTokenRequest
 	send    func(*jotsmithv1.WatchTokenResponse) error
 
-	sent    int
-	held    token.Compact // the last that was sent
-	endTime time.Time     // its
-	next    time.Time     // when to ask for another
-	wait    time.Duration // how long the last ask was put off
+	sent int
+	held reuse.Held    // the last that was sent
+	next time.Time     // when to ask for another
+	wait time.Duration // how long the last ask was put off
 }
 
 // begin has the watch enter, or ends its call.
@@ -90,7 +89,7 @@ func (w *watch) look(ctx context.Context) error {
 		w.service.recordRefusal(ctx, in, caller, w.request.GetProfile(), err)
 		return w.later(err)
 	}
-	if w.sent > 0 && minted.Compact == w.held {
+	if w.sent > 0 && minted.Is(w.held) {
 		w.again()
 		return nil
 	}
@@ -102,7 +101,7 @@ func (w *watch) look(ctx context.Context) error {
 		return err
 	}
 	w.sent++
-	w.held, w.endTime, w.wait = minted.Compact, minted.EndTime, 0
+	w.held, w.wait = minted.Held(), 0
 	w.next = minted.RefreshTime
 	if minted.profile.Reuse.Mode != claims.Shared { // a shared one changes at its time, not before
 		life := minted.RefreshTime.Sub(w.service.Clock.Wall())
@@ -137,7 +136,7 @@ func (w *watch) again() {
 // later puts the next look off where a fault may pass and the held token is
 // still valid. Any other fault ends the watch.
 func (w *watch) later(err error) error {
-	mayPass := w.sent > 0 && w.endTime.After(w.service.Clock.Wall())
+	mayPass := w.sent > 0 && w.held.EndTime.After(w.service.Clock.Wall())
 	switch toStatus(err).Code() {
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
 	default:

@@ -36,6 +36,18 @@ type Token struct {
 	Holders *Holders          // of one that is kept; nil for another
 }
 
+// Held is what its holder keeps of a token: enough to tell it from another.
+type Held struct {
+	EndTime time.Time
+	compact token.Compact
+}
+
+// Held returns what its holder keeps.
+func (t Token) Held() Held { return Held{t.EndTime, t.Compact} }
+
+// Is says whether the token is one that is held.
+func (t Token) Is(held Held) bool { return t.Compact == held.compact }
+
 // Config is what New needs.
 type Config struct {
 	MaxBytes uint64    // what the tokens and their claims may take, shared ones aside
