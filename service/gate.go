@@ -58,9 +58,9 @@ type party struct {
 	line    list.List
 }
 
-// turn is a call's to be worked on.
+// turn is what a call waits for, to be worked on. One whose turn comes at once has none.
 type turn struct {
-	come chan struct{} // closed when it has; nil where it came at once
+	come chan struct{} // closed when it has
 	at   *list.Element // in the line; nil once it has come
 }
 
@@ -92,7 +92,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 		return nil, toStatus(errTooManyCalls).Err()
 	}
 	defer g.leave(name, t)
-	if t.come != nil {
+	if t != nil {
 		select {
 		case <-t.come:
 		case <-ctx.Done():
@@ -121,15 +121,14 @@ func (g *gate) enter(name string) (t *turn, ok bool) {
 	}
 	shard.inside[name] = p
 	p.calls++
-	t = &turn{}
 	if p.abreast >= g.bound(p) {
-		t.come = make(chan struct{})
+		t = &turn{come: make(chan struct{})}
 		t.at = p.line.PushBack(t)
 		return t, true
 	}
 	p.abreast++
 	g.working.Add(1)
-	return t, true
+	return nil, true
 }
 
 // leave ends a call of a party, whose turn is the next one's in line.
@@ -142,7 +141,7 @@ func (g *gate) leave(name string, t *turn) {
 	if p.calls--; p.calls == 0 {
 		delete(shard.inside, name)
 	}
-	if t.at != nil { // it went before its turn came
+	if t != nil && t.at != nil { // it went before its turn came
 		p.line.Remove(t.at)
 		return
 	}

@@ -122,7 +122,7 @@ func TestGateKeepsPlacesFromWhoeverHasMost(t *testing.T) {
 	}
 	for _, party := range []string{"flood", "second", "third", "fourth"} {
 		for g.shard(party).inside[party] != nil {
-			g.leave(party, &turn{})
+			g.leave(party, nil)
 		}
 	}
 	if g.inside.Load() != 0 {

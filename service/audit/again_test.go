@@ -146,6 +146,35 @@ func TestALateFlushThatFails(t *testing.T) {
 	}
 }
 
+// TestRepetitionsAreFlushedAfterAFault that came between a repetition and its flush.
+func TestRepetitionsAreFlushedAfterAFault(t *testing.T) {
+	cfg := config(t)
+	cfg.Sync = SyncBatch
+	disk := &faultyDisk{}
+	l := mustOpenOn(t, cfg, disk)
+	again(t, l, "x")
+	disk.set(func() { disk.limited, disk.room, disk.cutErr = true, 10, syscall.EIO })
+	if err := l.Again(t.Context(), anIntent(), Result{}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("full disk: %v", err)
+	}
+	time.Sleep(2 * lag) // the flush would have come
+	disk.set(func() { disk.limited, disk.cutErr = false, nil })
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := l.Again(t.Context(), anIntent(), Result{Reason: "x"})
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(2 * lag)
+	disk.syncs.Store(0)
+	again(t, l, "x")
+	awaitSyncs(t, disk, 1)
+	wantRecords(t, cfg.Path, []string{"x", "x", "x"})
+}
+
 // TestARepetitionEndsWithItsContext while another record is being written.
 func TestARepetitionEndsWithItsContext(t *testing.T) {
 	cfg := config(t)

@@ -130,9 +130,8 @@ func (l *Log) call(e *entry) {
 	signal(l.wake)
 }
 
-// await waits for the answer to a record that was handed over, which nobody writes
-// until it is waited for. An entry that is left
-// behind when ctx ends is the writer's, and not used again.
+// await waits for the answer to a record that was handed over, and has the writer called
+// for it. An entry that is left behind when ctx ends is the writer's, and not used again.
 func (l *Log) await(ctx context.Context, e *entry) (uint64, error) {
 	select {
 	case <-e.done:

@@ -97,12 +97,10 @@ func (l *Log) writeAgain() {
 	l.mu.Lock()
 	batch := l.queue.take(&l.queue.again, w.spareAgain)
 	l.mu.Unlock()
-	if len(batch) > 0 {
-		w.commit(batch, false)
-		if !w.dirty {
-			w.dirty = true
-			l.settling.Reset(lag)
-		}
+	before := w.dirty
+	w.commit(batch, false)
+	if w.dirty && !before {
+		l.settling.Reset(lag)
 	}
 	clear(batch)
 	w.spareAgain = batch[:0]

@@ -279,8 +279,8 @@ func (w *writer) flush(sync bool) error {
 			w.abandon()
 			return plain(err)
 		}
-		w.dirty = false
 	}
+	w.dirty = !sync
 	w.at = w.next
 	w.publish()
 	return nil
@@ -291,15 +291,17 @@ func (w *writer) settle() {
 	if !w.dirty || w.f == nil {
 		return
 	}
-	w.dirty = false
 	if err := w.f.Sync(); err != nil {
 		w.abandon()
 		_ = w.fail(time.Now(), plain(err)) // who it was for has been answered
 	}
+	w.dirty = false
 }
 
-// abandon closes the file; attach takes it up again.
+// abandon closes the file; attach takes it up again, and has the disk confirm what it
+// holds.
 func (w *writer) abandon() {
+	w.dirty = false
 	closeFile(w.f)
 	w.f = nil
 }
