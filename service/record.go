@@ -131,7 +131,7 @@ func (r recorder) result(ctx context.Context, set claims.Set, signed signer.Sign
 	}
 	return audit.Result{
 		Outcome: audit.Minted, KID: signed.KID, JTI: set.JTI(),
-		Digest:    sha256.Sum256([]byte(signed.Token.Reveal())),
+		Digest:    signed.Token.Digest(),
 		IssueTime: set.IssueTime(), ExpireTime: set.ExpireTime(),
 	}, nil
 }
@@ -157,12 +157,8 @@ func intent(generation string, draft claims.Draft) audit.Intent {
 		Key:        profile.Key,
 		TTL:        draft.Life(),
 	}
-	given := draft.Given()
-	in.Claims = make([]audit.Claim, 0, len(given))
-	for _, given := range given {
-		in.Claims = append(in.Claims, audit.Claim{
-			Name: given.Name, Value: given.Value, Shown: slices.Contains(profile.AuditShows, given.Name),
-		})
+	for name, value := range draft.Given() {
+		in.Claims = append(in.Claims, audit.Claim{Name: name, Value: value, Shown: slices.Contains(profile.AuditShows, name)})
 	}
 	return in
 }

@@ -159,9 +159,8 @@ func (e *entry) claim(c *Claim) {
 	}
 	// With the name, so that a value does not look the same under two of them.
 	e.mac.Reset()
-	e.scratch = append(append(e.scratch[:0], c.Name...), 0)
+	e.scratch = append(append(append(e.scratch[:0], c.Name...), 0), c.Value...)
 	_, _ = e.mac.Write(e.scratch) // a hash takes all
-	_, _ = e.mac.Write(c.Value)
 	e.scratch = e.mac.Sum(e.scratch[:0])
 	e.body = append(e.body, `,"hmac":"`...)
 	e.body = append(hex.AppendEncode(e.body, e.scratch[:16]), '"', '}')

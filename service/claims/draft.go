@@ -1,14 +1,14 @@
 package claims
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -66,27 +66,23 @@ func (d Draft) Identity() string {
 	return string(b)
 }
 
-// Given is a claim as the caller gave it.
-type Given struct {
-	Name  string
-	Value jsontext.Value // compact JSON
-}
-
-// Given returns the claims that the caller gave, by name. They are for the audit
-// record and no log.
-func (d Draft) Given() []Given {
-	given := make([]Given, 0, len(d.members))
-	for i := range d.members {
-		given = append(given, Given{d.members[i].name, d.members[i].value.appendJSON(nil)})
+// Given yields the claims that the caller gave, by name, with their values as compact
+// JSON. They are for the audit record and no log.
+func (d Draft) Given() iter.Seq2[string, jsontext.Value] {
+	return func(yield func(string, jsontext.Value) bool) {
+		for i := range d.profile.rules { // which are by name
+			name := d.profile.rules[i].name
+			if value := find(d.members, name); value != nil && !yield(name, value.appendJSON(nil)) {
+				return
+			}
+		}
 	}
-	slices.SortFunc(given, func(a, b Given) int { return strings.Compare(a.Name, b.Name) })
-	return given
 }
 
 // At makes the header and the claims set of a token issued at now. It fails
 // only where there is no randomness.
 func (d Draft) At(now time.Time) (Set, error) {
-	set := Set{draft: d, times: d.profile.times(now, d.ttl)}
+	set := Set{&made{draft: d, times: d.profile.times(now, d.ttl)}}
 	var err error
 	for i := range d.profile.header {
 		set.header = append(append(set.header, ','), d.profile.header[i].prefix...)
@@ -109,14 +105,24 @@ func (d Draft) At(now time.Time) (Set, error) {
 			return Set{}, err
 		}
 		if rule.name == "jti" { // RFC 7519 section 4.1.7: a string, which these rules make sure of
-			if id, err := jsontext.AppendUnquote(nil, payload[start:]); err == nil {
-				set.jti = string(id)
-			}
+			set.jti = unquoted(payload[start:])
 		}
 	}
 	payload = append(payload, '}')
 	set.payload = payload
 	return set, nil
+}
+
+// unquoted returns what a JSON string says.
+func unquoted(value jsontext.Value) string {
+	if value.Kind() == '"' && bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1])
+	}
+	text, err := jsontext.AppendUnquote(nil, value)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // has says whether the token has the claim of a rule.

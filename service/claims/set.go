@@ -10,8 +10,12 @@ import (
 )
 
 // Set is the approved header and claims set of one token, made by Draft.At
-// alone. The zero Set is approved by nobody and is never signed.
-type Set struct {
+// alone. The zero Set is approved by nobody and is never signed; it has no payload
+// and no header, and its other methods but String must not be called.
+type Set struct{ *made }
+
+// made is what a Set has, which nobody changes.
+type made struct {
 	draft   Draft
 	header  []byte // further members of the header, each with a comma ahead
 	payload []byte
@@ -42,11 +46,21 @@ func (s Set) OmitKID() bool { return s.draft.profile.OmitKID }
 
 // Header returns the header's members beside alg, kid and typ, as compact JSON
 // with a comma ahead of each. It must not be changed.
-func (s Set) Header() []byte { return s.header }
+func (s Set) Header() []byte {
+	if s.made == nil {
+		return nil
+	}
+	return s.header
+}
 
 // Payload returns the claims set as compact JSON. It must not be changed. It
 // is nil for the zero Set.
-func (s Set) Payload() []byte { return s.payload }
+func (s Set) Payload() []byte {
+	if s.made == nil {
+		return nil
+	}
+	return s.payload
+}
 
 // JTI returns the token's own id; empty where it has none.
 func (s Set) JTI() string { return s.jti }

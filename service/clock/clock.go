@@ -24,8 +24,8 @@ const slack = 5 * time.Second
 // Clock compares the wall clock with one that never steps. It is safe for
 // concurrent use.
 type Clock struct {
-	wall      func() time.Time
-	monotonic func() time.Duration
+	wall  func() time.Time
+	hands func() (wall time.Time, monotonic time.Duration)
 
 	mu      sync.Mutex
 	newest  time.Time // the latest time shown
@@ -40,17 +40,25 @@ type Steps struct {
 	Forward, Backward uint32
 }
 
-// New returns a Clock. main passes time.Now, and the time since the start.
+// New returns a Clock of two hands, for one that is not the machine's.
 func New(wall func() time.Time, monotonic func() time.Duration) *Clock {
-	c := &Clock{wall: wall, monotonic: monotonic}
-	c.wallRef, c.monoRef = wall().Round(0), monotonic()
-	return c
+	return of(wall, func() (time.Time, time.Duration) { return wall(), monotonic() })
 }
 
-// System returns the Clock of this machine.
+// System returns the Clock of this machine. Its monotonic time is that since the start.
 func System() *Clock {
 	start := time.Now()
-	return New(time.Now, func() time.Duration { return time.Since(start) })
+	return of(time.Now, func() (time.Time, time.Duration) {
+		now := time.Now() // which has both
+		return now, now.Sub(start)
+	})
+}
+
+func of(wall func() time.Time, hands func() (time.Time, time.Duration)) *Clock {
+	c := &Clock{wall: wall, hands: hands}
+	c.wallRef, c.monoRef = hands()
+	c.wallRef = c.wallRef.Round(0)
+	return c
 }
 
 // Reading is one look at the clock.
@@ -70,7 +78,9 @@ func (c *Clock) Wall() time.Time { return c.wall() }
 
 // Now looks at the clock.
 func (c *Clock) Now() Reading {
-	now := Reading{wall: c.wall().Round(0), Mono: c.monotonic()}
+	var now Reading
+	now.wall, now.Mono = c.hands()
+	now.wall = now.wall.Round(0) // or it would be compared by its monotonic time
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch step := now.wall.Sub(c.wallRef) - (now.Mono - c.monoRef); {

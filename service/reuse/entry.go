@@ -1,7 +1,6 @@
 package reuse
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"io"
 	"math"
@@ -43,7 +42,7 @@ type entry struct {
 // newEntry keeps a token minted at now from set.
 func newEntry(reuse claims.Reuse, set claims.Set, token Token, now clock.Reading, random io.Reader) *entry {
 	wall, _ := now.Time() // it was trusted when set was made of it
-	token.Digest, token.Holders = sha256.Sum256([]byte(token.Compact.Reveal())), &Holders{most: maxHolders}
+	token.Digest, token.Holders = token.Compact.Digest(), &Holders{most: maxHolders}
 	if reuse.Mode == claims.Shared {
 		token.Holders.most = maxSharedHolders
 	}

@@ -57,9 +57,11 @@ func newModel(w *world, signers map[string]*signer.Signer) *model {
 // limits says whether the promises let a token be handed out at now.
 func (m *model) limits(p *claims.Profile, made *making, now clock.Reading, least time.Duration) error {
 	age := now.Mono - made.at.Mono
-	life := 10 * time.Minute
+	const ttl = 10 * time.Minute
+	// iat has no fraction of a second, and is earlier than the making by what the grid
+	// and the backdate say.
+	life := made.issued.Add(p.Backdate + ttl).Sub(made.wall)
 	if !p.Expires() {
-		// iat is earlier than the making by what the grid and the backdate say.
 		life = made.issued.Add(p.MaxAge).Sub(made.wall)
 	}
 	shared := p.Mode() == claims.Shared
@@ -68,7 +70,7 @@ func (m *model) limits(p *claims.Profile, made *making, now clock.Reading, least
 		p.Reuse.Grid > 0 && err == nil && wall.Before(made.issued.Add(p.Reuse.Grid+p.Backdate)))
 	third := p.MaxAge / 3
 	if p.Expires() {
-		third = life / 3
+		third = ttl / 3
 	} else {
 		third -= p.Backdate / 3
 	}

@@ -100,19 +100,15 @@ func (m *member) sign(ctx context.Context, t turn) (backends.Signature, error) {
 // to blame for it, the error says which of the queue and the store was slow.
 func (m *member) ask(ctx context.Context, t turn) (backends.Signature, error) {
 	at := t.place
-	if at == nil || at.store != m.store {
+	if !at.in(m.store) {
 		var err error
 		if at, err = m.store.admit(t.caller); err != nil {
 			return backends.Signature{}, err
 		}
 	}
 	if m.info.Load().InProcess {
-		var signature backends.Signature
-		var failed error
-		if err := at.run(ctx, func() { signature, failed = m.answer(ctx, t.digest) }); err != nil {
-			return backends.Signature{}, err
-		}
-		return signature, failed
+		digest := t.digest // t whole would be kept
+		return at.run(ctx, func() (backends.Signature, error) { return m.answer(ctx, digest) })
 	}
 
 	if t.limit.IsZero() {
@@ -137,9 +133,9 @@ func (m *member) ask(ctx context.Context, t turn) (backends.Signature, error) {
 
 // answer is the store's, and takes the time of it.
 func (m *member) answer(ctx context.Context, digest backends.Digest) (backends.Signature, error) {
-	began := time.Now()
+	began := m.key.age()
 	signature, err := m.store.Backend.Sign(ctx, m.ID, digest)
-	took := time.Since(began)
+	took := m.key.age() - began
 	m.store.Metrics.Answered(took)
 	if m.several && err == nil { // where it decides who is asked first
 		m.took(took)

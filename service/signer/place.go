@@ -1,14 +1,28 @@
 package signer
 
 import (
+	"container/list"
 	"context"
+
+	"github.com/jotsmith/jotsmith/backends"
 )
 
-// place is a call's place in a store, until it is given for a turn or left.
+// place is a call's place in a store, until it is given for a turn or left. Its
+// fields are guarded by the store's mu; what became of work is there when done is
+// closed.
 type place struct {
-	store  *store
-	caller string
+	store *store
+	line  *line         // of its caller; nil when the place is gone
+	at    *list.Element // in the line, while it waits there
+	work  work          // what it wants its turn for; nil where it will do that itself
+	done  chan struct{} // closed when it has its turn, or what it wanted it for is done
+
+	signature backends.Signature
+	err       error
 }
+
+// work is what is done in a turn.
+type work func() (backends.Signature, error)
 
 // admit gives a call a place, or ErrOverloaded at once. Where it has to wait, a
 // caller may have twice as many places as are left: one alone two thirds of
@@ -17,18 +31,26 @@ type place struct {
 func (s *store) admit(caller string) (*place, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	own := s.lines[caller]
 	waiting := s.taken - s.free
-	if waiting >= 0 && s.places[caller] >= 2*(s.MaxQueue-waiting) {
+	if waiting >= 0 && own.has() >= 2*(s.MaxQueue-waiting) {
 		return nil, ErrOverloaded
 	}
+	if own == nil {
+		own = &line{caller: caller}
+		s.lines[caller] = own
+	}
 	s.taken++
-	s.places[caller]++
-	return &place{s, caller}, nil
+	own.places++
+	return &place{store: s, line: own}, nil
 }
+
+// in says whether the place is there still, and in a store.
+func (p *place) in(s *store) bool { return p != nil && p.line != nil && p.store == s }
 
 // leave gives the place back, if it is there still.
 func (p *place) leave() {
-	if p == nil || p.store == nil {
+	if p == nil || !p.in(p.store) {
 		return
 	}
 	p.store.mu.Lock()
@@ -40,27 +62,26 @@ func (p *place) leave() {
 func (p *place) left() {
 	s := p.store
 	s.taken--
-	if s.places[p.caller]--; s.places[p.caller] == 0 {
-		delete(s.places, p.caller)
+	if p.line.places--; p.line.places == 0 {
+		delete(s.lines, p.line.caller)
 	}
-	p.store = nil
+	p.line = nil
 }
 
 // enter gives the place for a turn, and waits for it until ctx ends at most. The
 // place is gone in any case; who has his turn ends it with the store's pass.
 func (p *place) enter(ctx context.Context) error {
-	s := p.store
-	had, w, err := p.take(ctx, nil)
+	had, err := p.take(ctx, nil)
 	if had || err != nil {
 		return err
 	}
 	select {
-	case <-w.done:
+	case <-p.done:
 		return nil
 	case <-ctx.Done():
 	}
-	if !s.withdrawn(w) { // the turn came at the same time; it is another's
-		s.pass()
+	if !p.withdrawn() { // the turn came at the same time; it is another's
+		p.store.pass()
 	}
 	return ctx.Err()
 }
@@ -69,39 +90,38 @@ func (p *place) enter(ctx context.Context) error {
 // waited for, one of the goroutines that stay does the work, whose stacks have
 // grown and are warm: a signature needs a deep one. When ctx ends, run does not
 // wait for work that has begun.
-func (p *place) run(ctx context.Context, work func()) error {
-	s := p.store
-	had, w, err := p.take(ctx, work)
+func (p *place) run(ctx context.Context, work work) (backends.Signature, error) {
+	had, err := p.take(ctx, work)
 	if err != nil {
-		return err
+		return backends.Signature{}, err
 	}
 	if had {
-		defer s.pass()
-		work()
-		return nil
+		defer p.store.pass()
+		return work()
 	}
 	select {
-	case <-w.done:
-		return w.err
+	case <-p.done:
+		return p.signature, p.err
 	case <-ctx.Done():
 	}
-	s.withdrawn(w)
-	return ctx.Err()
+	p.withdrawn()
+	return backends.Signature{}, ctx.Err()
 }
 
 // take gives the place for a turn that is free, or for one to wait for.
-func (p *place) take(ctx context.Context, work func()) (had bool, w *waiter, err error) {
+func (p *place) take(ctx context.Context, work work) (had bool, err error) {
 	s := p.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		p.left()
-		return false, nil, err
+		return false, err
 	}
 	if s.free > 0 {
 		s.free--
 		p.left()
-		return true, nil, nil
+		return true, nil
 	}
-	return false, s.queue(p, work), nil
+	p.queue(work)
+	return false, nil
 }

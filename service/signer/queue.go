@@ -4,58 +4,53 @@ import (
 	"container/list"
 )
 
-// line is the calls of one caller that wait.
+// line is the calls of one caller that have a place.
 type line struct {
-	store   *store
 	caller  string
-	at      *list.Element // in the store's order
-	waiters list.List     // of *waiter
+	places  int
+	waiters list.List     // of *place: those that wait for a turn
+	at      *list.Element // in the store's order, while some wait
 }
 
-// waiter is one call that waits. Its fields are guarded by the store's mu until
-// done is closed.
-type waiter struct {
-	*place
-	line *line
-	at   *list.Element // in the line; nil once it has left it
-	work func()        // what it wants its turn for; nil where it will do that itself
-	err  error         // what became of work
-	done chan struct{} // closed when it has its turn, or what it wanted it for is done
+// has returns how many places a caller has; one without a line has none.
+func (l *line) has() int {
+	if l == nil {
+		return 0
+	}
+	return l.places
+}
+
+// queue puts a call in its caller's line. The caller of queue holds the store's mu.
+func (p *place) queue(work work) {
+	own := p.line
+	if own.at == nil {
+		own.at = p.store.order.PushBack(own)
+	}
+	p.work, p.done = work, make(chan struct{})
+	p.at = own.waiters.PushBack(p)
 }
 
 // withdrawn takes a call out of its line, or says that it is not there any more.
-func (s *store) withdrawn(w *waiter) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w.at == nil {
+func (p *place) withdrawn() bool {
+	p.store.mu.Lock()
+	defer p.store.mu.Unlock()
+	if p.at == nil {
 		return false
 	}
-	s.drop(w)
+	p.drop()
 	return true
 }
 
-// queue puts a call in its caller's line. The caller holds mu.
-func (s *store) queue(p *place, work func()) *waiter {
-	own := s.lines[p.caller]
-	if own == nil {
-		own = &line{store: s, caller: p.caller}
-		own.at = s.order.PushBack(own)
-		s.lines[p.caller] = own
+// drop takes a call out of its line. The caller holds the store's mu.
+func (p *place) drop() {
+	own := p.line
+	own.waiters.Remove(p.at)
+	p.at = nil
+	if own.waiters.Len() == 0 {
+		p.store.order.Remove(own.at)
+		own.at = nil
 	}
-	w := &waiter{place: p, line: own, work: work, done: make(chan struct{})}
-	w.at = own.waiters.PushBack(w)
-	return w
-}
-
-// drop takes a call out of its line. The caller holds mu.
-func (s *store) drop(w *waiter) {
-	w.line.waiters.Remove(w.at)
-	w.at = nil
-	if w.line.waiters.Len() == 0 {
-		s.order.Remove(w.line.at)
-		delete(s.lines, w.line.caller)
-	}
-	w.left()
+	p.left()
 }
 
 // pass gives a turn to the next who waits, or back.
@@ -81,7 +76,7 @@ func (s *store) pass() {
 
 // next takes the call out of its line that has the next turn, or gives the turn
 // back where nobody waits.
-func (s *store) next() *waiter {
+func (s *store) next() *place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	front := s.order.Front()
@@ -90,8 +85,8 @@ func (s *store) next() *waiter {
 		return nil
 	}
 	next, _ := front.Value.(*line)
-	first, _ := next.waiters.Front().Value.(*waiter)
+	first, _ := next.waiters.Front().Value.(*place)
 	s.order.MoveToBack(front)
-	s.drop(first)
+	first.drop()
 	return first
 }

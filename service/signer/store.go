@@ -20,16 +20,15 @@ type store struct {
 	away atomic.Bool                // when it was last asked
 	last atomic.Pointer[storeFault] // nil where there was none
 
-	mu     sync.Mutex
-	free   int              // turns that nobody has; 0 while somebody waits
-	taken  int              // places, of all callers
-	places map[string]int   // of each caller; none is 0
-	lines  map[string]*line // by caller; none is empty
-	order  list.List        // of *line: whose turn is next stands first
+	mu    sync.Mutex
+	free  int              // turns that nobody has; 0 while somebody waits
+	taken int              // places, of all callers
+	lines map[string]*line // by caller; none without a place
+	order list.List        // of *line with calls that wait: whose turn is next stands first
 
 	staff   sync.Once      // starts the goroutines that stay
 	working sync.WaitGroup // they
-	handed  chan *waiter   // whose work one of them is to do
+	handed  chan *place    // whose work one of them is to do
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -42,8 +41,8 @@ type storeFault struct {
 
 func newStore(cfg Store) *store {
 	return &store{
-		Store: cfg, free: cfg.MaxInFlight, places: map[string]int{}, lines: map[string]*line{},
-		handed: make(chan *waiter), closed: make(chan struct{}),
+		Store: cfg, free: cfg.MaxInFlight, lines: map[string]*line{},
+		handed: make(chan *place), closed: make(chan struct{}),
 	}
 }
 

@@ -62,7 +62,7 @@ func (s *turns) call(ctx context.Context, caller string) {
 
 // idle says that nobody has anything.
 func (s *store) idle() bool {
-	return s.free == s.MaxInFlight && s.taken == 0 && len(s.places) == 0 && len(s.lines) == 0 && s.order.Len() == 0
+	return s.free == s.MaxInFlight && s.taken == 0 && len(s.lines) == 0 && s.order.Len() == 0
 }
 
 func TestOneFloodingCallerDoesNotKeepAnotherWaiting(t *testing.T) {
@@ -108,7 +108,7 @@ func TestAPlaceIsLeftForWhoeverHasFewer(t *testing.T) {
 			for range step.calls {
 				s.call(t.Context(), step.caller)
 			}
-			if got := s.places[step.caller]; step.get > 0 && got != step.get || s.errs[step.caller] == 0 && step.get < step.calls {
+			if got := s.lines[step.caller].has(); step.get > 0 && got != step.get || s.errs[step.caller] == 0 && step.get < step.calls {
 				t.Errorf("%s has %d places after %d calls, want %d; %v", step.caller, got, step.calls, step.get, s.errs)
 			}
 		}
@@ -190,7 +190,10 @@ func TestTurnsAreNeitherLostNorMade(t *testing.T) {
 						s.pass()
 					}
 				default:
-					_ = at.run(ctx, work)
+					_, _ = at.run(ctx, func() (sig backends.Signature, err error) {
+						work()
+						return sig, nil
+					})
 				}
 				cancel()
 			}
@@ -219,11 +222,12 @@ func TestWorkIsDoneInTurnsAndOneThatPanicsHarmsNobody(t *testing.T) {
 			go func() {
 				at, err := s.admit(caller)
 				if err == nil {
-					err = at.run(t.Context(), func() {
+					_, err = at.run(t.Context(), func() (sig backends.Signature, err error) {
 						if caller == "panics" {
 							panic("x")
 						}
 						done = append(done, caller) // one at a time
+						return sig, nil
 					})
 				}
 				if errors.Is(err, errPanic) != (caller == "panics") || caller != "panics" && err != nil {
@@ -238,7 +242,10 @@ func TestWorkIsDoneInTurnsAndOneThatPanicsHarmsNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		if err := at.run(ctx, func() { done = append(done, "gone") }); !errors.Is(err, context.Canceled) {
+		if _, err := at.run(ctx, func() (sig backends.Signature, err error) {
+			done = append(done, "gone")
+			return sig, nil
+		}); !errors.Is(err, context.Canceled) {
 			t.Errorf("who is gone: %v", err)
 		}
 		s.held()

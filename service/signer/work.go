@@ -23,24 +23,24 @@ func (s *store) serve() {
 
 // serveAll does a call's work, and in the same turn that of those who wait then,
 // up to one who wants the turn for himself.
-func (w *waiter) serveAll() {
-	for s := w.line.store; w != nil; w = s.next() {
-		if w.work == nil {
-			close(w.done)
+func (p *place) serveAll() {
+	for s := p.store; p != nil; p = s.next() {
+		if p.work == nil {
+			close(p.done)
 			return
 		}
-		w.serve()
+		p.serve()
 		runtime.Gosched() // else it keeps the processor from calls that have just come in
 	}
 }
 
 // serve does a call's work. It panics in nobody's place but the caller's.
-func (w *waiter) serve() {
-	defer close(w.done)
+func (p *place) serve() {
+	defer close(p.done)
 	defer func() {
-		if p := recover(); p != nil { // its value may hold anything
-			w.err = fmt.Errorf("%w of type %T", errPanic, p)
+		if v := recover(); v != nil { // it may hold anything
+			p.err = fmt.Errorf("%w of type %T", errPanic, v)
 		}
 	}()
-	w.work()
+	p.signature, p.err = p.work()
 }

@@ -3,6 +3,7 @@
 package token
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"log/slog"
 	"unsafe"
@@ -23,6 +24,11 @@ type Compact struct {
 
 // Reveal returns the token for the one who asked for it.
 func (c Compact) Reveal() string { return unsafe.String(c.data, c.size) }
+
+// Digest returns the SHA-256 of the token, by which records name it.
+func (c Compact) Digest() [sha256.Size]byte {
+	return sha256.Sum256(unsafe.Slice(c.data, c.size))
+}
 
 // String redacts.
 func (Compact) String() string { return redacted }
