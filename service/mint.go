@@ -23,53 +23,52 @@ import (
 // rules make the claims set, and its key signs it, or has signed it before. All
 // of it is under one configuration, which the caller of mint holds.
 func (s *Service) mint(ctx context.Context, in *Generation, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (minted, error) {
-	sealed, err := s.seal(ctx, in, caller, req, watched)
-	if err != nil {
+	made := sealed{service: s, in: in, watched: watched}
+	if err := made.seal(ctx, caller, req); err != nil {
 		return minted{}, err
 	}
-	return sealed.open(ctx)
-}
-
-// seal is mint up to the wait for the record of the token, which open does.
-func (s *Service) seal(ctx context.Context, in *Generation, caller authn.Caller, req *jotsmithv1.MintTokenRequest, watched bool) (sealed, error) {
-	grant, err := in.Policy.Decide(caller, req.GetProfile())
-	if err != nil {
-		return sealed{}, err
-	}
-	if err := s.withinQuota(grant, watched); err != nil {
-		return sealed{}, err
-	}
-	if err := s.mayMint(in, grant); err != nil {
-		return sealed{}, err
-	}
-	asked, err := request(req)
-	if err != nil {
-		return sealed{}, err
-	}
-	draft, err := in.Claims.Prepare(grant, asked)
-	if err != nil {
-		return sealed{}, err
-	}
-	made := sealed{service: s, in: in, draft: draft, watched: watched}
-	if made.token, err = s.Tokens.Seal(ctx, in.Signer, draft, s.Clock.Now()); err != nil {
-		return sealed{}, err
-	}
-	made.recorded = true
-	if token, kept := made.token.Kept(); kept {
-		made.receipt, made.recorded, err = s.recordReuse(ctx, in, draft, token)
-	}
-	return made, err
+	return made.open(ctx)
 }
 
 // sealed is a token that nobody may have yet.
 type sealed struct {
 	service  *Service
 	in       *Generation
-	draft    claims.Draft
 	watched  bool
+	draft    claims.Draft
 	token    reuse.Sealed
 	recorded bool          // or else, of one that is kept,
 	receipt  audit.Receipt // this is waited for
+}
+
+// seal is mint up to the wait for the record of the token, which open does.
+func (m *sealed) seal(ctx context.Context, caller authn.Caller, req *jotsmithv1.MintTokenRequest) error {
+	s, in := m.service, m.in
+	grant, err := in.Policy.Decide(caller, req.GetProfile())
+	if err != nil {
+		return err
+	}
+	if err := s.withinQuota(grant, m.watched); err != nil {
+		return err
+	}
+	if err := s.mayMint(in, grant); err != nil {
+		return err
+	}
+	asked, err := request(req)
+	if err != nil {
+		return err
+	}
+	if m.draft, err = in.Claims.Prepare(grant, asked); err != nil {
+		return err
+	}
+	if m.token, err = s.Tokens.Seal(ctx, in.Signer, m.draft, s.Clock.Now()); err != nil {
+		return err
+	}
+	m.recorded = true
+	if token, kept := m.token.Kept(); kept {
+		m.receipt, m.recorded, err = s.recordReuse(ctx, in, m.draft, token)
+	}
+	return err
 }
 
 // open returns the token when its record is confirmed.
@@ -196,24 +195,24 @@ func (s *Service) MintToken(ctx context.Context, req *jotsmithv1.MintTokenReques
 
 // mint answers one request of a call, and records it where it is refused.
 func (c *call) mint(ctx context.Context, req *jotsmithv1.MintTokenRequest) (*jotsmithv1.MintTokenResponse, error) {
-	made, err := c.seal(ctx, req)
-	if err != nil {
+	var made sealed
+	if err := c.seal(ctx, req, &made); err != nil {
 		return nil, err
 	}
 	return c.open(ctx, &made)
 }
 
 // seal is mint up to the wait for the record of the token.
-func (c *call) seal(ctx context.Context, req *jotsmithv1.MintTokenRequest) (made sealed, err error) {
-	if c.fault != nil {
-		err = c.fault
-	} else {
-		made, err = c.service.seal(ctx, c.in, c.caller, req, false)
+func (c *call) seal(ctx context.Context, req *jotsmithv1.MintTokenRequest, made *sealed) error {
+	made.service, made.in = c.service, c.in
+	err := c.fault
+	if err == nil {
+		err = made.seal(ctx, c.caller, req)
 	}
 	if err != nil {
 		c.service.recordRefusal(ctx, c.in, c.caller, req.GetProfile(), err)
 	}
-	return made, err
+	return err
 }
 
 // open answers with a token when its record is confirmed.
@@ -253,7 +252,7 @@ func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMint
 	made := make([]sealed, len(items))
 	errs := make([]error, len(items))
 	abreast(min(call.width(items), len(items)), len(items), func(i int) {
-		made[i], errs[i] = call.seal(ctx, items[i])
+		errs[i] = call.seal(ctx, items[i], &made[i])
 	})
 	results := make([]*jotsmithv1.BatchMintTokensResult, len(items))
 	for i, item := range items { // their records are confirmed together

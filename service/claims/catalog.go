@@ -234,7 +234,7 @@ func (c *Catalog) Prepare(grant policy.Grant, req Request) (Draft, error) {
 	if len(refusal.Violations) > 0 {
 		return Draft{}, &refusal
 	}
-	return Draft{grant, p, members, ttl, atLeast, c.random}, nil
+	return Draft{&approved{grant, p, members, ttl, atLeast, c.random}}, nil
 }
 
 // members returns the caller's claims, parsed and held to the rules, or says

@@ -19,7 +19,10 @@ import (
 // Draft is an approved request, made by Catalog.Prepare alone: a token in all
 // but its times and its random values. The zero Draft is approved by nobody,
 // and its methods but String must not be called.
-type Draft struct {
+type Draft struct{ *approved }
+
+// approved is what a Draft has, which nobody changes.
+type approved struct {
 	grant   policy.Grant
 	profile *compiled
 	members []member
