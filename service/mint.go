@@ -3,8 +3,6 @@ package service
 import (
 	"context"
 	"encoding/base64"
-	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -222,127 +220,6 @@ func (c *call) open(ctx context.Context, made *sealed) (*jotsmithv1.MintTokenRes
 		return nil, err
 	}
 	return token.response(c.service.Clock.Wall())
-}
-
-const (
-	// maxBatch is the most items of a batch.
-	maxBatch = 256
-	// batchWidth is how many items of one batch are minted at once: enough to
-	// hide the latency of a distant key store, few enough that one batch does
-	// not take every place there.
-	batchWidth = 8
-	// keptWidth is the same for tokens that are kept and whose keys are in this
-	// process: what one waits for is the disk's word on its record.
-	keptWidth = 64
-)
-
-// BatchMintTokens mints several tokens, each as MintToken would.
-func (s *Service) BatchMintTokens(ctx context.Context, req *jotsmithv1.BatchMintTokensRequest) (*jotsmithv1.BatchMintTokensResponse, error) {
-	call := s.begin(ctx, "BatchMintTokens", "")
-	defer call.release()
-	if call.fault != nil {
-		s.recordRefusal(ctx, call.in, call.caller, "", call.fault)
-		return nil, call.end(ctx, call.fault)
-	}
-	items := req.GetRequests()
-	if len(items) == 0 || len(items) > maxBatch {
-		return nil, call.end(ctx, invalid("requests", "has no items or more than 256"))
-	}
-
-	made := make([]sealed, len(items))
-	errs := make([]error, len(items))
-	abreast(min(call.width(items), len(items)), len(items), func(i int) {
-		errs[i] = call.seal(ctx, items[i], &made[i])
-	})
-	results := make([]*jotsmithv1.BatchMintTokensResult, len(items))
-	for i, item := range items { // their records are confirmed together
-		var token *jotsmithv1.MintTokenResponse
-		if errs[i] == nil {
-			token, errs[i] = call.open(ctx, &made[i])
-		}
-		results[i] = call.result(item, token, errs[i])
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, call.end(ctx, err)
-	}
-	_ = call.end(ctx, nil, slog.Int("items", len(items)), failures(errs))
-	return &jotsmithv1.BatchMintTokensResponse{Results: results}, nil
-}
-
-// abreast calls do for each number below n, so many at a time, one of them in this
-// goroutine.
-func abreast(width, n int, do func(int)) {
-	var next atomic.Int64
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			do(i)
-		}
-	}
-	var wg sync.WaitGroup
-	for range width - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-}
-
-// width is how many items of a batch are minted at once. Where all keys are in this
-// process, and nothing is to be kept, nothing is waited for but the processor.
-func (c *call) width(items []*jotsmithv1.MintTokenRequest) int {
-	last, width := "", 1
-	for _, item := range items {
-		if item.GetProfile() == last {
-			continue
-		}
-		last = item.GetProfile()
-		profile, ok := c.in.Claims.Profile(last)
-		if !ok {
-			continue
-		}
-		inside := c.in.Signer.Inside(profile.Key)
-		switch {
-		case inside == 0:
-			return batchWidth
-		case !profile.OneTime():
-			width = keptWidth
-		default:
-			width = max(width, inside)
-		}
-	}
-	return width
-}
-
-// result is the outcome of one item.
-func (c *call) result(item *jotsmithv1.MintTokenRequest, token *jotsmithv1.MintTokenResponse, err error) *jotsmithv1.BatchMintTokensResult {
-	if err != nil {
-		st, reason := c.failed(err, item.GetProfile(), time.Now())
-		c.service.Metrics.Failure(reason)
-		return &jotsmithv1.BatchMintTokensResult{
-			Outcome: &jotsmithv1.BatchMintTokensResult_Error{Error: st.Proto()},
-		}
-	}
-	return &jotsmithv1.BatchMintTokensResult{
-		Outcome: &jotsmithv1.BatchMintTokensResult_Token{Token: token},
-	}
-}
-
-// failures is what the log gets of a batch's failed items: their number and
-// the first one's error, whole.
-func failures(errs []error) slog.Attr {
-	count := 0
-	var first error
-	for _, err := range errs {
-		if err == nil {
-			continue
-		}
-		if count++; first == nil {
-			first = err
-		}
-	}
-	if first == nil {
-		return slog.Int("failed", 0)
-	}
-	return slog.Group("", slog.Int("failed", count), slog.String("first_error", first.Error()))
 }
 
 // durationOf returns a duration asked for, nil where none is, or adds to the

@@ -78,6 +78,12 @@ type turn struct {
 // process that it has not verified.
 func (m *member) sign(ctx context.Context, t turn) (backends.Signature, error) {
 	signature, err := m.ask(ctx, t)
+	return m.release(signature, err, t.digest)
+}
+
+// release takes note of what came of a digest's signature, and returns it where it may
+// leave.
+func (m *member) release(signature backends.Signature, err error, digest backends.Digest) (backends.Signature, error) {
 	if err != nil {
 		m.store.failed(err)
 		if !m.several || !errors.Is(err, errNoAnswer) { // which late has judged
@@ -85,7 +91,7 @@ func (m *member) sign(ctx context.Context, t turn) (backends.Signature, error) {
 		}
 		return backends.Signature{}, err
 	}
-	if err := m.key.verify(m, signature, t.digest); err != nil {
+	if err := m.key.verify(m, signature, digest); err != nil {
 		m.store.failed(err)
 		return backends.Signature{}, err
 	}

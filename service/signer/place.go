@@ -86,23 +86,44 @@ func (p *place) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// run gives the place for a turn and has work done in it. Where the turn has to be
-// waited for, one of the goroutines that stay does the work, whose stacks have
-// grown and are warm: a signature needs a deep one. When ctx ends, run does not
-// wait for work that has begun.
+// run gives the place for a turn and has work done in it.
 func (p *place) run(ctx context.Context, work work) (backends.Signature, error) {
+	p.start(ctx, work)
+	return p.wait(ctx)
+}
+
+// start gives the place for a turn that work is to be done in, and does it where the
+// turn is free. Where it has to be waited for, one of the goroutines that stay does
+// the work, whose stacks have grown and are warm: a signature needs a deep one.
+func (p *place) start(ctx context.Context, work work) {
 	had, err := p.take(ctx, work)
-	if err != nil {
-		return backends.Signature{}, err
-	}
-	if had {
+	switch {
+	case err != nil:
+		p.err = err
+	case had:
 		defer p.store.pass()
-		return work()
+		p.signature, p.err = work()
+	}
+}
+
+// await waits until what was started is done, or ctx ends, and says which.
+func (p *place) await(ctx context.Context) (done bool) {
+	if p.done == nil { // it was done at once, or not begun
+		return true
 	}
 	select {
 	case <-p.done:
-		return p.signature, p.err
+		return true
 	case <-ctx.Done():
+		return false
+	}
+}
+
+// wait returns what became of what was started. When ctx ends, it does not wait for
+// work that has begun, and what has not begun is not done.
+func (p *place) wait(ctx context.Context) (backends.Signature, error) {
+	if p.await(ctx) {
+		return p.signature, p.err
 	}
 	p.withdrawn()
 	return backends.Signature{}, ctx.Err()

@@ -171,14 +171,24 @@ func (s *Signer) key(name string) (*key, error) {
 	return nil, fmt.Errorf("%w: no key %q", ErrNotReady, name)
 }
 
-// Inside returns how many signatures may be under way at once where all that could
-// sign with a key now is in this process, and 0 where it is not.
-func (s *Signer) Inside(name string) int {
+// inLine is how many signatures who wants several has in line for each turn: enough to
+// have the next one follow while he prepares more.
+const inLine = 8
+
+// Inside returns how many signatures may be under way at once by a key that is in this
+// process, and how many who wants several may have in line for each of those, which is
+// no great part of the places that there are. Both are 0 for another key.
+func (s *Signer) Inside(name string) (turns, each int) {
 	k, err := s.key(name)
-	if err != nil || !k.inside() {
-		return 0
+	if err != nil {
+		return 0, 0
 	}
-	return k.members[0].store.MaxInFlight
+	m := k.alone()
+	if m == nil {
+		return 0, 0
+	}
+	turns = max(m.store.MaxInFlight, 1)
+	return turns, max(min(inLine, m.store.MaxQueue/(32*turns)), 1)
 }
 
 // AllInside says whether all keys are known to be in this process.
@@ -232,67 +242,6 @@ func (s *Signer) members() []*member {
 		}
 	}
 	return all
-}
-
-// Sign signs the set with the key that its profile names. It returns soon
-// after ctx ends. The error is one of this package's, the context's, or a
-// *backends.Error.
-func (s *Signer) Sign(ctx context.Context, set claims.Set) (Signed, error) {
-	sealed, err := s.Seal(ctx, set)
-	if err != nil {
-		return Signed{}, err
-	}
-	return sealed.Open(ctx)
-}
-
-// Sealed is a token that nobody may have yet: its record is on its way.
-type Sealed struct {
-	signed Signed
-	record Record // nil where nothing is recorded
-}
-
-// Open returns the token when its record is confirmed.
-func (s Sealed) Open(ctx context.Context) (Signed, error) {
-	if s.record != nil {
-		if err := s.record.Confirmed(ctx); err != nil {
-			return Signed{}, err
-		}
-	}
-	return s.signed, nil
-}
-
-// Seal is Sign without the wait for the record, for who wants several tokens: one
-// wait is enough for all.
-func (s *Signer) Seal(ctx context.Context, set claims.Set) (Sealed, error) {
-	if set.Payload() == nil {
-		return Sealed{}, ErrUnapproved
-	}
-	k, err := s.key(set.Key())
-	if err != nil {
-		return Sealed{}, err
-	}
-	if k.Checkpoints {
-		return Sealed{}, ErrUnapproved
-	}
-	caller := set.Grant().Caller().String()
-	at, err := k.admit(caller)
-	if err != nil { // how many they are is not recorded: a flood would be one of the disk too
-		return Sealed{}, err
-	}
-	defer at.leave()
-	if s.record == nil {
-		signed, err := k.token(ctx, set, caller, at)
-		return Sealed{signed: signed}, err
-	}
-	record, err := s.record.Begin(ctx, set, k.inside())
-	if err != nil {
-		return Sealed{}, err
-	}
-	signed, err := k.token(ctx, set, caller, at)
-	if err := errors.Join(err, record.End(ctx, signed, err)); err != nil {
-		return Sealed{}, err
-	}
-	return Sealed{signed, record}, nil
 }
 
 // SignCheckpoint signs the digest of a checkpoint of the audit log with a key
