@@ -20,6 +20,8 @@ const (
 	// settle is how long files must be quiet before they are looked at: who
 	// writes one writes several.
 	settle = 100 * time.Millisecond
+	// settleAtMost is when they are looked at, quiet or not.
+	settleAtMost = 2 * time.Second
 	// pollEvery is how often they are looked at where the system tells nothing,
 	// as on network file systems.
 	pollEvery = 10 * time.Second
@@ -66,6 +68,7 @@ type watchedFiles struct {
 	files func() []string // which may be others after a reload
 	log   *slog.Logger
 	known [sha256.Size]byte
+	names map[string]bool // of the files, and of what they are links to
 }
 
 // watch begins to watch, and says on the channel when something has changed.
@@ -90,20 +93,24 @@ func (w *watchedFiles) run(ctx context.Context, told chan<- struct{}) {
 		defer watcher.Close() //nolint:errcheck // nothing is left to be done with it
 		events = watcher.Events
 	}
+	w.follow(watcher)
 	w.known = digest(w.files())
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	for {
-		w.follow(watcher)
 		select {
 		case <-ctx.Done():
 			return
-		case <-events:
-			if !quiet(ctx, events) {
+		case event := <-events:
+			if !w.concerned(event) {
+				continue
+			}
+			if !w.quiet(ctx, events) {
 				return
 			}
 		case <-poll.C:
 		}
+		w.follow(watcher)
 		if now := digest(w.files()); now != w.known {
 			w.known = now
 			select {
@@ -120,23 +127,42 @@ func (w *watchedFiles) follow(watcher *fsnotify.Watcher) {
 	if watcher == nil {
 		return
 	}
+	w.names = map[string]bool{}
 	for _, file := range w.files() {
-		_ = watcher.Add(filepath.Dir(file)) // what cannot be watched is polled
+		w.followOne(watcher, file)
 		if target, err := filepath.EvalSymlinks(file); err == nil {
-			_ = watcher.Add(filepath.Dir(target))
+			w.followOne(watcher, target)
 		}
 	}
 }
 
-// quiet waits until no event has come for a while; it is false where ctx ends.
-func quiet(ctx context.Context, events <-chan fsnotify.Event) bool {
+func (w *watchedFiles) followOne(watcher *fsnotify.Watcher, file string) {
+	_ = watcher.Add(filepath.Dir(file)) // what cannot be watched is polled
+	w.names[filepath.Clean(file)] = true
+}
+
+// concerned says whether an event can be of one of the files. Others in their
+// directories are written too, the audit log perhaps, all the time.
+func (w *watchedFiles) concerned(event fsnotify.Event) bool {
+	return event.Op != fsnotify.Write || w.names[filepath.Clean(event.Name)]
+}
+
+// quiet waits until no event of the files has come for a while, or long enough; it is
+// false where ctx ends.
+func (w *watchedFiles) quiet(ctx context.Context, events <-chan fsnotify.Event) bool {
 	timer := time.NewTimer(settle)
 	defer timer.Stop()
+	enough := time.NewTimer(settleAtMost)
+	defer enough.Stop()
 	for {
 		select {
-		case <-events:
-			timer.Reset(settle)
+		case event := <-events:
+			if w.concerned(event) {
+				timer.Reset(settle)
+			}
 		case <-timer.C:
+			return true
+		case <-enough.C:
 			return true
 		case <-ctx.Done():
 			return false

@@ -63,6 +63,10 @@ type benchmark struct {
 
 func (b *benchmark) path(name string) string { return filepath.Join(b.dir, name) }
 
+// auditPath is an audit log's, in a directory of its own: servers watch those of their
+// keys and configurations.
+func (b *benchmark) auditPath(name string) string { return filepath.Join(b.dir, "audit", name) }
+
 func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "jotsmith-bench-")
 	if err != nil {
@@ -114,6 +118,9 @@ func (b *benchmark) prepare(ctx context.Context) error {
 	}
 	b.root = filepath.Dir(strings.TrimSpace(string(gomod)))
 	b.binary = b.path("jotsmith")
+	if err := os.Mkdir(b.auditPath(""), 0o700); err != nil {
+		return err
+	}
 	if err := b.build(ctx, b.binary, nil); err != nil {
 		return err
 	}

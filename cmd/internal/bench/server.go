@@ -85,7 +85,7 @@ func (b *benchmark) startServer(ctx context.Context, s store) (byUnix, byTCP tar
 		tcp = fmt.Sprintf("  - tcp: {address: %q, certificate_file: %q, key_file: %q, client_ca_file: %q}\n",
 			address, b.path(serverCert), b.path(serverKey), b.path(caCert))
 	}
-	audit := fmt.Sprintf("audit: {file: %q}", b.path(s.name+".audit"))
+	audit := fmt.Sprintf("audit: {file: %q}", b.auditPath(s.name))
 	if s.unaudited {
 		audit = ""
 	}

@@ -77,7 +77,9 @@ func (b *benchmark) steps(rules *policy.Policy, catalog *claims.Catalog, minted 
 	var log *audit.Log
 	if mode != "" {
 		var err error
-		if log, err = audit.Open(audit.Config{Path: b.path("steps-" + string(mode)), Sync: mode}); err != nil {
+		if log, err = audit.Open(audit.Config{
+			Path: b.auditPath("steps-" + string(mode)), Sync: mode, Company: func() int { return stepsCallers },
+		}); err != nil {
 			return nil, nil, err
 		}
 	}
