@@ -116,10 +116,16 @@ func (b *batch) width() (width, each int) {
 }
 
 // abreast calls do for each number below n, so many at a time, one of them in this
-// goroutine.
+// goroutine. A panic of do is the caller's, whom gRPC's interceptor catches.
 func abreast(width, n int, do func(int)) {
 	var next atomic.Int64
+	var panicked atomic.Pointer[any]
 	work := func() {
+		defer func() {
+			if p := recover(); p != nil {
+				panicked.Store(&p)
+			}
+		}()
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			do(i)
 		}
@@ -130,6 +136,9 @@ func abreast(width, n int, do func(int)) {
 	}
 	work()
 	wg.Wait()
+	if p := panicked.Load(); p != nil {
+		panic(*p)
+	}
 }
 
 // result is the outcome of one item.

@@ -90,8 +90,9 @@ const (
 // matches have to be tried however many there are.
 type index struct {
 	under   map[identity][]candidate
-	claims  map[string][]string // by issuer: the claims that matches stand under
-	longest int                 // of the prefixes, in bytes
+	claims  map[string][]string  // by issuer: the claims that matches stand under
+	longest int                  // of the prefixes, in bytes
+	kinds   [byLoopback + 1]bool // that matches stand under
 }
 
 // candidate is a match that an identity leads to.
@@ -120,6 +121,7 @@ func newIndex(rules []Rule) index {
 			}
 			one := candidate{rule: i, token: m.Token.clone()}
 			x.under[id] = append(x.under[id], one)
+			x.kinds[id.kind] = true
 			switch id.kind {
 			case byURIPrefix, bySubPrefix:
 				x.longest = max(x.longest, len(id.name))
@@ -199,6 +201,9 @@ func (x *index) naming(caller authn.Caller) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		token, _ := caller.Token()
 		for id := range x.identities(caller) {
+			if !x.kinds[id.kind] {
+				continue
+			}
 			for _, c := range x.under[id] {
 				if c.token != nil && !c.token.holds(token) {
 					continue
