@@ -14,8 +14,8 @@ import (
 
 // counted counts what is recorded.
 type counted struct {
-	mu            sync.Mutex
-	begun, failed int
+	mu                   sync.Mutex
+	begun, ended, failed int
 }
 
 func (c *counted) Begin(context.Context, claims.Set, bool) (signer.Record, error) {
@@ -28,6 +28,7 @@ func (c *counted) Begin(context.Context, claims.Set, bool) (signer.Record, error
 func (c *counted) End(_ context.Context, _ signer.Signed, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.ended++
 	if err != nil {
 		c.failed++
 	}

@@ -95,6 +95,9 @@ func (m *member) release(signature backends.Signature, err error, digest backend
 		m.store.failed(err)
 		return backends.Signature{}, err
 	}
+	if latched := m.key.latched.Load(); latched != nil { // by another call, while this one waited
+		return backends.Signature{}, latched
+	}
 	m.store.signed()
 	if m.fault.Load() != nil {
 		m.recovered()
