@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
@@ -38,6 +39,9 @@ type gate struct {
 	inside  atomic.Int64
 	working *atomic.Int64 // of those inside: who has his turn
 	refused atomic.Int64  // since the start
+
+	// gaveUp counts a call whose context has ended in line, and returns what it answers.
+	gaveUp func(method string, err error, waited time.Duration) error
 
 	seed   maphash.Seed
 	shards [gateShards]gateShard
@@ -71,6 +75,7 @@ func newGate(most int, working *atomic.Int64) *gate {
 		working = new(atomic.Int64)
 	}
 	g := &gate{working: working, seed: maphash.MakeSeed()}
+	g.gaveUp = func(_ string, err error, _ time.Duration) error { return toStatus(err).Err() }
 	g.most.Store(int64(most))
 	for i := range g.shards {
 		g.shards[i].inside = map[string]*party{}
@@ -93,10 +98,11 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	}
 	defer g.leave(name, t)
 	if t != nil {
+		began := time.Now()
 		select {
 		case <-t.come:
 		case <-ctx.Done():
-			return nil, toStatus(ctx.Err()).Err()
+			return nil, g.gaveUp(info.FullMethod, ctx.Err(), time.Since(began))
 		}
 	}
 	return handler(ctx, req)

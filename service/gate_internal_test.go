@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -242,4 +246,33 @@ func TestTurnsUnderLoad(t *testing.T) {
 			t.Error("a party is counted that has no call")
 		}
 	}
+}
+
+// Whoever goes while he waits for his turn is counted as a failed call.
+func TestCallThatEndsInLineIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{})
+		s.gate.abreast.Store(1)
+		held := make(chan struct{})
+		go func() {
+			_ = through(t.Context(), s.gate, mintMethod, func(context.Context, any) (any, error) { <-held; return nil, nil })
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := through(ctx, s.gate, mintMethod, answered)
+		if status.Code(err) != codes.DeadlineExceeded || s.counts.failed.Load() != 1 {
+			t.Errorf("%v; %d have failed", err, s.counts.failed.Load())
+		}
+		page := httptest.NewRecorder()
+		s.Metrics.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		for _, want := range []string{
+			`jotsmith_failures_total{reason="DEADLINE_EXCEEDED"} 1`, `jotsmith_calls_total{code="DeadlineExceeded",method="MintToken"} 1`,
+		} {
+			if !strings.Contains(page.Body.String(), want) {
+				t.Errorf("no metric says %s", want)
+			}
+		}
+		close(held)
+	})
 }

@@ -94,7 +94,7 @@ func bounds(creds credentials.TransportCredentials, maxStreams uint32, times Tim
 // NewServer returns the gRPC server of one listener, with every bound set and
 // all services registered.
 func NewServer(s *Service, cfg ServerConfig) *grpc.Server {
-	server := grpc.NewServer(append(bounds(cfg.Credentials, cfg.MaxStreams, cfg.Times),
+	server := grpc.NewServer(append(bounds(s.Told(cfg.Credentials), cfg.MaxStreams, cfg.Times),
 		// A signature needs a deep stack; goroutines that stay have grown theirs.
 		grpc.NumStreamWorkers(streamWorker),
 		grpc.ChainUnaryInterceptor(recoverUnary(cfg.Log, s.Metrics), s.gate.unary),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"path"
 	"sync/atomic"
 	"time"
 
@@ -83,15 +84,17 @@ type Service struct {
 	callers *callers
 	recent  *recent
 
-	refusals *refusals
+	refusals   *refusals
+	handshakes *handshakes
 }
 
 // New returns a Service.
 func New(cfg Config) *Service {
 	s := &Service{
 		Config: cfg, watches: newWatches(cfg.Watches), gate: newGate(cfg.MaxCalls, cfg.Calls), refusals: newRefusals(),
-		callers: newCallers(), recent: newRecent(),
+		callers: newCallers(), recent: newRecent(), handshakes: newHandshakes(),
 	}
+	s.gate.gaveUp = s.gaveUp
 	if s.Metrics == nil {
 		s.Metrics = metrics.New(MetricsConfig())
 	}
@@ -234,6 +237,16 @@ func (c *call) end(ctx context.Context, err error, more ...slog.Attr) error {
 		line.AddAttrs(slog.String("reason", reason), slog.String("error", err.Error()))
 	}
 	_ = log.Handler().Handle(ctx, line) // there is nowhere else to say that it failed
+	return st.Err()
+}
+
+// gaveUp counts a call that ended before it was begun: its time ran out, or its caller
+// went, while others of his were worked on. It has no line in the log, as one that the
+// gate refuses has none.
+func (s *Service) gaveUp(method string, err error, waited time.Duration) error {
+	st := toStatus(err)
+	s.counts.failed.Add(1)
+	s.Metrics.Call(path.Base(method), st.Code().String(), reasonOf(st), waited)
 	return st.Err()
 }
 

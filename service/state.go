@@ -50,6 +50,7 @@ func (s *Service) State() metrics.State {
 	state := metrics.State{
 		CallsInFlight: s.gate.inside.Load(),
 		GateRefusals:  s.gate.refused.Load(),
+		Handshakes:    s.handshakes.failed.Load(),
 		QuotaRefusals: s.Quotas.Refused(),
 		Watches:       s.watches.count(),
 		NewestExpiry:  map[string]time.Time{},

@@ -50,7 +50,7 @@ func newCallServer(ctx context.Context, svc *service.Service, calls *configv1.Ht
 	h.server.Handler = recovering(service.NewHTTPHandler(svc, calls.GetAllowedOrigins(), log), log)
 	h.server.ConnContext = httpjson.ConnContext
 	h.server.WriteTimeout = httpReadTime + longest + httpWriteTime // it begins with a request's headers
-	return &callServer{h, creds}
+	return &callServer{h, svc.Told(creds)}
 }
 
 type callServer struct {

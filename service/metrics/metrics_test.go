@@ -25,7 +25,7 @@ func busy() *Metrics {
 		Kinds: []string{"throttled", "unavailable"},
 		State: func() State {
 			return State{
-				CallsInFlight: 1, GateRefusals: 2, QuotaRefusals: 3, Watches: 4, Tokens: 5, TokenBytes: 6,
+				CallsInFlight: 1, GateRefusals: 2, QuotaRefusals: 3, Handshakes: 11, Watches: 4, Tokens: 5, TokenBytes: 6,
 				Backends:     []BackendState{{"hsm", 7, 8}},
 				Keys:         []KeyState{{"k", true, false, map[string]bool{"hsm": false, "kms": true}}, {"l", false, true, nil}},
 				NewestExpiry: map[string]time.Time{"asc": noon},
@@ -104,6 +104,7 @@ func TestWhatHappenedIsWhatPrometheusReads(t *testing.T) {
 		`jotsmith_calls_in_flight 1`,
 		`jotsmith_gate_refusals_total 2`,
 		`jotsmith_quota_refusals_total 3`,
+		`jotsmith_handshake_failures_total 11`,
 		`jotsmith_watches_open 4`,
 		`jotsmith_cached_tokens 5`,
 		`jotsmith_cached_tokens_bytes 6`,

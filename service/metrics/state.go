@@ -10,6 +10,7 @@ import (
 type State struct {
 	CallsInFlight int64
 	GateRefusals  int64 // since the start
+	Handshakes    int64 // that failed, since the start
 	QuotaRefusals int64 // since the start
 	Watches       int
 	Tokens        int    // kept for reuse
@@ -52,6 +53,7 @@ type lookup struct {
 	state func() State
 
 	calls, gate, quota, watches, tokens, tokenBytes *prometheus.Desc
+	handshakes                                      *prometheus.Desc
 	inFlight, waiting                               *prometheus.Desc // backend
 	healthy, latched                                *prometheus.Desc // key
 	healthyIn                                       *prometheus.Desc // key, backend
@@ -74,6 +76,7 @@ func newLookup(state func() State) *lookup {
 		calls:      desc("jotsmith_calls_in_flight", "Calls under way, streams aside."),
 		gate:       desc("jotsmith_gate_refusals_total", "Calls that the gate refused because too many were under way."),
 		quota:      desc("jotsmith_quota_refusals_total", "Requests that a grant's quota refused."),
+		handshakes: desc("jotsmith_handshake_failures_total", "Connections that ended in their handshake; one that says nothing is not counted."),
 		watches:    desc("jotsmith_watches_open", "WatchToken and WatchKeys streams that are open."),
 		tokens:     desc("jotsmith_cached_tokens", "Tokens that are kept for reuse."),
 		tokenBytes: desc("jotsmith_cached_tokens_bytes", "What the kept tokens take of limits.token_cache_mib."),
@@ -97,7 +100,7 @@ func newLookup(state func() State) *lookup {
 // Describe sends the descriptions of all metrics of a State.
 func (l *lookup) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		l.calls, l.gate, l.quota, l.watches, l.tokens, l.tokenBytes, l.inFlight, l.waiting, l.healthy, l.latched, l.healthyIn, l.expiry,
+		l.calls, l.gate, l.quota, l.handshakes, l.watches, l.tokens, l.tokenBytes, l.inFlight, l.waiting, l.healthy, l.latched, l.healthyIn, l.expiry,
 		l.config, l.takenUp, l.lastReload, l.lastRefused, l.reloads, l.certificates,
 	} {
 		out <- d
@@ -116,6 +119,7 @@ func (l *lookup) Collect(out chan<- prometheus.Metric) {
 	gauge(l.calls, float64(s.CallsInFlight))
 	counter(l.gate, s.GateRefusals)
 	counter(l.quota, s.QuotaRefusals)
+	counter(l.handshakes, s.Handshakes)
 	gauge(l.watches, float64(s.Watches))
 	gauge(l.tokens, float64(s.Tokens))
 	gauge(l.tokenBytes, float64(s.TokenBytes))
