@@ -1146,8 +1146,9 @@ type Backend struct {
 	MaxInFlight uint32 `protobuf:"varint,2,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// How many calls may wait for their turn beyond those. One more is refused
 	// with OVERLOADED, and so is one of a caller who has twice as many waiting as
-	// there are places left, so that others find some. Default: 1024, and 16384
-	// for `file:`.
+	// there are places left, so that others find some. Items of a batch are calls
+	// here; for `file:`, up to eight of one for each signature that can be under
+	// way. Default: 1024, and 16384 for `file:`.
 	MaxQueue uint32 `protobuf:"varint,3,opt,name=max_queue,json=maxQueue,proto3" json:"max_queue,omitempty"`
 	// The least time that a call must have left when its turn in the store
 	// comes; with less, no signature is spent. Default: 100ms, and nothing for
