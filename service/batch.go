@@ -76,8 +76,11 @@ func (b *batch) sign(ctx context.Context) {
 }
 
 // seal has an item signed, and does not wait for it where its key is in this process.
+// When the call has ended, it begins none.
 func (b *batch) seal(ctx context.Context, i int) {
-	b.errs[i] = b.call.seal(ctx, b.items[i], &b.made[i])
+	if b.errs[i] = ctx.Err(); b.errs[i] == nil {
+		b.errs[i] = b.call.seal(ctx, b.items[i], &b.made[i])
+	}
 }
 
 // signed waits for an item's signature.
