@@ -199,12 +199,12 @@ func TestAPartysCallsTakeTurns(t *testing.T) {
 		if working.Load() != 2 {
 			t.Errorf("beside another party %d are worked on", working.Load())
 		}
-		close(other)
 		gone, cancel := context.WithCancel(flood)
 		cancel()
 		if err := through(gone, g, mintMethod, answered); status.Code(err) != codes.Canceled {
 			t.Errorf("a caller who went: %v", err)
 		}
+		close(other)
 		close(release)
 		wg.Wait()
 		if most.Load() != 4 || g.inside.Load() != 0 || g.working.Load() != 0 || len(g.shard("192.0.2.1").inside) != 0 {
