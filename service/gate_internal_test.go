@@ -166,7 +166,9 @@ func TestAPartysCallsTakeTurns(t *testing.T) {
 		var working, most atomic.Int64
 		release := make(chan struct{})
 		work := func(context.Context, any) (any, error) {
-			most.Store(max(most.Load(), working.Add(1)))
+			for now, seen := working.Add(1), most.Load(); now > seen && !most.CompareAndSwap(seen, now); {
+				seen = most.Load()
+			}
 			<-release
 			working.Add(-1)
 			return nil, nil
