@@ -95,7 +95,7 @@ func (m *sealed) open(ctx context.Context) (minted, error) {
 // withinQuota counts a request, or says why there may be none now. A watch is
 // counted when a token is signed for it, and not each time that it looks.
 func (s *Service) withinQuota(grant policy.Grant, watched bool) error {
-	if grant.Quota() == (policy.Quota{}) {
+	if !s.Quotas.Counts(grant) {
 		return nil // and the clock is not asked
 	}
 	if watched {

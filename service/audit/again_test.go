@@ -29,11 +29,16 @@ func awaitSyncs(t *testing.T, disk *faultyDisk, want int64) {
 	}
 }
 
-func TestARepetitionIsWrittenAtOnceAndFlushedSoon(t *testing.T) {
-	cfg := config(t)
+// batching is a log with flushes for many, on a disk whose faults are the test's.
+func batching(t *testing.T) (Config, *faultyDisk, *Log) {
+	t.Helper()
+	cfg, disk := config(t), &faultyDisk{}
 	cfg.Sync = SyncBatch
-	disk := &faultyDisk{}
-	l := mustOpenOn(t, cfg, disk)
+	return cfg, disk, mustOpenOn(t, cfg, disk)
+}
+
+func TestARepetitionIsWrittenAtOnceAndFlushedSoon(t *testing.T) {
+	cfg, disk, l := batching(t)
 	disk.syncs.Store(0)
 	began := time.Now()
 	for range 3 {
@@ -104,10 +109,7 @@ func TestRepetitionsAmongOthers(t *testing.T) {
 }
 
 func TestARepetitionThatCannotBeWrittenIsNone(t *testing.T) {
-	cfg := config(t)
-	cfg.Sync = SyncBatch
-	disk := &faultyDisk{}
-	l := mustOpenOn(t, cfg, disk)
+	cfg, disk, l := batching(t)
 	again(t, l, "kept")
 	disk.set(func() { disk.limited, disk.room = true, 100 })
 	err := l.Again(t.Context(), anIntent(), Result{Reason: "lost"})
@@ -148,10 +150,7 @@ func TestALateFlushThatFails(t *testing.T) {
 
 // TestRepetitionsAreFlushedAfterAFault that came between a repetition and its flush.
 func TestRepetitionsAreFlushedAfterAFault(t *testing.T) {
-	cfg := config(t)
-	cfg.Sync = SyncBatch
-	disk := &faultyDisk{}
-	l := mustOpenOn(t, cfg, disk)
+	cfg, disk, l := batching(t)
 	again(t, l, "x")
 	disk.set(func() { disk.limited, disk.room, disk.cutErr = true, 10, syscall.EIO })
 	if err := l.Again(t.Context(), anIntent(), Result{}); !errors.Is(err, syscall.ENOSPC) {
@@ -159,15 +158,7 @@ func TestRepetitionsAreFlushedAfterAFault(t *testing.T) {
 	}
 	time.Sleep(2 * lag) // the flush would have come
 	disk.set(func() { disk.limited, disk.cutErr = false, nil })
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		err := l.Again(t.Context(), anIntent(), Result{Reason: "x"})
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	succeeds(t, func() error { return l.Again(t.Context(), anIntent(), Result{Reason: "x"}) })
 	time.Sleep(2 * lag)
 	disk.syncs.Store(0)
 	again(t, l, "x")
@@ -177,10 +168,7 @@ func TestRepetitionsAreFlushedAfterAFault(t *testing.T) {
 
 // TestARepetitionEndsWithItsContext while another record is being written.
 func TestARepetitionEndsWithItsContext(t *testing.T) {
-	cfg := config(t)
-	cfg.Sync = SyncBatch
-	disk := &faultyDisk{}
-	l := mustOpenOn(t, cfg, disk)
+	cfg, disk, l := batching(t)
 	release := disk.hang()
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = l.Note(t.Context(), anIntent(), Result{}) })

@@ -47,9 +47,15 @@ func (b *lockedBuffer) String() string {
 // healed waits until records can be written again.
 func healed(t *testing.T, l *Log) {
 	t.Helper()
+	succeeds(t, func() error { return l.Note(t.Context(), anIntent(), Result{Outcome: Failed, Reason: "AFTER"}) })
+}
+
+// succeeds waits until a record can be written.
+func succeeds(t *testing.T, record func() error) {
+	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		err := l.Note(t.Context(), anIntent(), Result{Outcome: Failed, Reason: "AFTER"})
+		err := record()
 		if err == nil {
 			return
 		}
@@ -226,10 +232,7 @@ func TestForeignChangesAreNotWrittenOver(t *testing.T) {
 }
 
 func TestGroupCommit(t *testing.T) {
-	cfg := config(t)
-	cfg.Sync = SyncBatch
-	disk := &faultyDisk{}
-	l := mustOpenOn(t, cfg, disk)
+	cfg, disk, l := batching(t)
 	disk.syncs.Store(0)
 	release := disk.hang()
 	const callers = 1000

@@ -65,10 +65,15 @@ func New(most int) *Buckets {
 	})}
 }
 
+// Counts says whether requests under the grant are counted: it has a quota.
+func (b *Buckets) Counts(grant policy.Grant) bool {
+	return b != nil && grant.Quota() != (policy.Quota{})
+}
+
 // Take counts one request under the grant, or fails with an *Exceeded, and then
 // counts nothing.
 func (b *Buckets) Take(grant policy.Grant, now time.Time) error {
-	if b == nil || grant.Quota() == (policy.Quota{}) {
+	if !b.Counts(grant) {
 		return nil
 	}
 	bucket := b.bucket(grant)
@@ -90,7 +95,7 @@ func (b *Buckets) Refused() int64 {
 // Look says what Take would, and counts nothing. Left is how many requests
 // could come at once; it is meaningless without a quota.
 func (b *Buckets) Look(grant policy.Grant, now time.Time) (left int, err error) {
-	if b == nil || grant.Quota() == (policy.Quota{}) {
+	if !b.Counts(grant) {
 		return 0, nil
 	}
 	bucket, ok := b.kept.GetIfPresent(at(grant))

@@ -109,9 +109,6 @@ type Sealed struct {
 // Kept returns the token where there is nothing to wait for.
 func (s *Sealed) Kept() (Token, bool) { return s.token, !s.fresh }
 
-// Await waits until a new token is signed, or ctx ends.
-func (s *Sealed) Await(ctx context.Context) { s.signed.Await(ctx) }
-
 // Signed waits until a new token is signed, and has it recorded. Open does so too.
 func (s *Sealed) Signed(ctx context.Context) error { return s.signed.Signed(ctx) }
 

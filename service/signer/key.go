@@ -2,7 +2,6 @@ package signer
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/jotsmith/jotsmith/backends"
 	"github.com/jotsmith/jotsmith/service/claims"
-	"github.com/jotsmith/jotsmith/service/token"
 )
 
 const (
@@ -118,13 +116,8 @@ func (k *key) token(ctx context.Context, set claims.Set, caller string, at *plac
 	if err := k.usable(); err != nil {
 		return Signed{}, err
 	}
-	info := k.info.Load()
-	input := token.NewSigningInput(header(info.head, set), set.Payload())
-	signature, err := k.signSomewhere(ctx, turn{caller: caller, digest: sha256.Sum256(input.Bytes()), place: at})
-	if err != nil {
-		return Signed{}, err
-	}
-	return Signed{input.Join(signature), info.kid}, nil
+	one := k.unsigned(set)
+	return one.signed(k.signSomewhere(ctx, turn{caller: caller, digest: one.digest, place: at}))
 }
 
 // sign has a member sign a digest. The caller's name is for a fair queue; this

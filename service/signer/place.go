@@ -75,10 +75,8 @@ func (p *place) enter(ctx context.Context) error {
 	if had || err != nil {
 		return err
 	}
-	select {
-	case <-p.done:
+	if p.await(ctx) {
 		return nil
-	case <-ctx.Done():
 	}
 	if !p.withdrawn() { // the turn came at the same time; it is another's
 		p.store.pass()
@@ -106,9 +104,10 @@ func (p *place) start(ctx context.Context, work work) {
 	}
 }
 
-// await waits until what was started is done, or ctx ends, and says which.
-func (p *place) await(ctx context.Context) (done bool) {
-	if p.done == nil { // it was done at once, or not begun
+// await waits until the turn has come, or what was started in it is done, or ctx ends:
+// then it is false.
+func (p *place) await(ctx context.Context) bool {
+	if p.done == nil { // there was nothing to wait for
 		return true
 	}
 	select {

@@ -31,8 +31,13 @@ type Sealed struct {
 
 // making is a signature that is under way in this process, or waits for its turn.
 type making struct {
+	unsigned
 	member *member
 	at     *place
+}
+
+// unsigned is a token that lacks its signature.
+type unsigned struct {
 	input  token.SigningInput
 	digest backends.Digest
 	kid    string
@@ -84,13 +89,6 @@ func (s *Sealed) Signed(ctx context.Context) error {
 	return s.made(ctx, signed, err)
 }
 
-// Await waits until the signature is made, or ctx ends.
-func (s *Sealed) Await(ctx context.Context) {
-	if s.making != nil {
-		_ = s.making.at.await(ctx) // whoever opens it looks again
-	}
-}
-
 // Open returns the token when its record is confirmed.
 func (s *Sealed) Open(ctx context.Context) (Signed, error) {
 	if err := s.Signed(ctx); err != nil {
@@ -127,9 +125,7 @@ func (k *key) alone() *member {
 
 // start has a member in this process sign a set, in its turn.
 func (k *key) start(ctx context.Context, m *member, set claims.Set, at *place) *making {
-	info := k.info.Load()
-	one := &making{member: m, at: at, kid: info.kid, input: token.NewSigningInput(header(info.head, set), set.Payload())}
-	one.digest = sha256.Sum256(one.input.Bytes())
+	one := &making{k.unsigned(set), m, at}
 	at.start(ctx, func() (backends.Signature, error) { return m.answer(ctx, one.digest) })
 	return one
 }
@@ -137,8 +133,20 @@ func (k *key) start(ctx context.Context, m *member, set claims.Set, at *place) *
 // token waits for the signature, and returns the token that has it.
 func (m *making) token(ctx context.Context) (Signed, error) {
 	signature, err := m.at.wait(ctx)
-	if signature, err = m.member.release(signature, err, m.digest); err != nil {
+	return m.signed(m.member.release(signature, err, m.digest))
+}
+
+// unsigned returns a set's token without its signature. The key has been read.
+func (k *key) unsigned(set claims.Set) unsigned {
+	info := k.info.Load()
+	input := token.NewSigningInput(header(info.head, set), set.Payload())
+	return unsigned{input, sha256.Sum256(input.Bytes()), info.kid}
+}
+
+// signed returns the token with the signature, or why there is none.
+func (u *unsigned) signed(signature backends.Signature, err error) (Signed, error) {
+	if err != nil {
 		return Signed{}, err
 	}
-	return Signed{m.input.Join(signature), m.kid}, nil
+	return Signed{u.input.Join(signature), u.kid}, nil
 }

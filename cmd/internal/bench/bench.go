@@ -65,7 +65,7 @@ func (b *benchmark) path(name string) string { return filepath.Join(b.dir, name)
 
 // auditPath is an audit log's, in a directory of its own: servers watch those of their
 // keys and configurations.
-func (b *benchmark) auditPath(name string) string { return filepath.Join(b.dir, "audit", name) }
+func (b *benchmark) auditPath(name string) string { return b.path(filepath.Join("audit", name)) }
 
 func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "jotsmith-bench-")
